@@ -1,0 +1,45 @@
+"""The `emovox` command: gathers the subcommands and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+import emovox
+from emovox.cli import common
+
+app = typer.Typer(
+    name="emovox",
+    help="Recognise emotion in speech: predict, train and compare models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"emovox {emovox.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug messages.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no hints on stderr.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Recognise emotion in speech: predict, train and compare models."""
+    del version
+    common.configure(debug=debug, quiet=quiet)
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, stream=sys.stderr, format="%(message)s")
+
+
+def main() -> None:
+    """Run the command line; the process ends with 0 (done), 1 (some inputs failed) or 2 (wrong use)."""
+    sys.exit(common.run(app))

@@ -1,0 +1,1 @@
+"""Corpora: readers of their official layouts, and what finds faults in them."""

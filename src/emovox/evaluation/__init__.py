@@ -1,0 +1,1 @@
+"""Protocols, metrics, studies and reports."""

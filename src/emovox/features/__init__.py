@@ -1,0 +1,1 @@
+"""Feature sets, and the store that keeps what was computed."""

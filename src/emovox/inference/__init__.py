@@ -1,0 +1,1 @@
+"""Prediction with a bundle: needs the base installation only."""
