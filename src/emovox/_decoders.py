@@ -123,7 +123,7 @@ class _FFmpegDecoder:
         try:
             for frame in self._container.decode(self._stream):
                 for part in resampler.resample(frame):
-                    block = part.to_ndarray().reshape(-1, self.channels)
+                    block = part.to_ndarray().reshape(-1, self.channels).astype(np.float32, copy=False)
                     read += len(block)
                     yield block
         except (self._errors, ValueError) as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from emovox.errors import EmovoxError
+from emovox.errors import EmovoxError, MissingExtraError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
 INTERRUPTED = 130
 """What shells expect of a process that Ctrl-C ended."""
+
+_EXTRA_OF = {
+    **dict.fromkeys(("sklearn", "pandas", "pyarrow", "matplotlib", "jinja2", "skl2onnx", "onnx", "pooch"), "train"),
+    **dict.fromkeys(("pydantic", "joblib", "scipy"), "train"),
+    **dict.fromkeys(("torch", "lightning", "torchmetrics", "onnxscript", "safetensors", "audiomentations"), "deep"),
+}
 
 _settings = {"debug": False, "quiet": False}
 
@@ -46,6 +52,12 @@ def run(app: typer.Typer) -> int:
     except EmovoxError as error:
         _complain(str(error))
         return WRONG_USE
+    except ModuleNotFoundError as error:
+        extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        _complain(str(MissingExtraError.for_extra(extra, "this command")))
+        return WRONG_USE
     except (KeyboardInterrupt, typer.Abort):
         _complain("Interrupted. What was finished is kept.")
         return INTERRUPTED
@@ -69,7 +81,7 @@ def run(app: typer.Typer) -> int:
 def _complain(message: str) -> None:
     if _settings["debug"]:
         traceback.print_exc()
-    print(f"emovox: {message}", file=sys.stderr)
+    typer.echo(f"emovox: {message}", err=True)
 
 
 def stdout() -> Console:
