@@ -1,0 +1,38 @@
+"""Fixtures that tests share: real recordings where they are at hand, and sounds made on the spot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+CORPORA = Path(__file__).parents[2] / "shared" / "corpora"
+WEIGHTS = Path(__file__).parents[2] / "shared" / "weights" / "whisper-base-encoder-3.safetensors"
+
+
+@pytest.fixture(scope="session")
+def corpora_dir() -> Path:
+    """Folder with the real recordings of EmoDB, RAVDESS speech and TESS."""
+    if not CORPORA.is_dir():
+        pytest.skip("real recordings (../shared/corpora) are not at hand")
+    return CORPORA
+
+
+@pytest.fixture(scope="session")
+def encoder_weights() -> Path:
+    """The pretrained encoder blocks."""
+    if not WEIGHTS.is_file():
+        pytest.skip("encoder weights (../shared/weights) are not at hand")
+    return WEIGHTS
+
+
+@pytest.fixture(scope="session")
+def voice() -> npt.NDArray[np.float32]:
+    """Two seconds of a voice-like sound at 16 kHz: a gliding harmonic tone with noise, peak 0.5."""
+    time = np.arange(32_000) / 16_000
+    phase = 2 * np.pi * np.cumsum(150 + 40 * np.sin(2 * np.pi * 1.5 * time)) / 16_000
+    tone = sum(np.sin(harmonic * phase) / harmonic for harmonic in range(1, 20))
+    sound = tone * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time)) + 0.01 * np.random.default_rng(0).normal(size=time.size)
+    return (0.5 * sound / np.abs(sound).max()).astype(np.float32)
