@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import emovox
-from emovox.cli import common
+from emovox.cli import common, corpora
 
 app = typer.Typer(
     name="emovox",
@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(corpora.app, name="corpora")
 
 
 def _show_version(wanted: bool) -> None:
