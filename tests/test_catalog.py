@@ -1,0 +1,86 @@
+"""The catalogue: complete, light to import, and of one contract."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sklearn.base import clone, is_classifier
+
+from emovox.errors import ModelError, ParameterError
+from emovox.models.catalog import CATALOG, create, find
+
+CLASSICAL = ["random-forest", "svc", "gradient-boosting", "k-neighbors", "mlp", "bagging", "adaboost", "decision-tree"]
+NETWORKS = [f"cnn-{number}" for number in range(1, 5)] + [f"cnn-lstm-{number}" for number in range(1, 5)]
+
+
+def test_the_catalogue_holds_every_model_of_the_study_in_its_order():
+    expected = [*CLASSICAL, *(f"{name}-scaled" for name in CLASSICAL), *NETWORKS, "two-branch", "speechnet"]
+    assert list(CATALOG) == expected
+
+
+def test_importing_the_catalogue_imports_no_heavy_package():
+    code = "import sys, emovox.models.catalog; print([m for m in ('torch', 'sklearn', 'numpy') if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", [*CLASSICAL, *(f"{name}-scaled" for name in CLASSICAL)])
+def test_every_classical_model_is_an_unfitted_classifier_that_can_be_cloned(name):
+    model = create(name, seed=3)
+    assert is_classifier(model)
+    assert hasattr(model, "predict_proba")
+    assert clone(model).get_params(deep=False).keys() == model.get_params(deep=False).keys()
+    seeds = {value for key, value in model.get_params().items() if re.fullmatch(r"(model__)?random_state", key)}
+    assert seeds <= {3}
+
+
+def test_parameters_reach_the_model_inside_the_pipeline():
+    model = create("random-forest-scaled", n_estimators=5, seed=1)
+    assert model.get_params()["model__n_estimators"] == 5
+    assert model.get_params()["model__random_state"] == 1
+
+
+def test_the_study_s_own_parameters_stand_and_can_be_changed():
+    assert create("mlp").max_iter == 500
+    assert create("mlp", max_iter=20).max_iter == 20
+    assert create("mlp-scaled").named_steps["model"].max_iter == 500
+
+
+def test_an_unknown_name_proposes_similar_ones():
+    with pytest.raises(ModelError, match="random-forest") as caught:
+        find("random_forest")
+    assert caught.value.code == "unknown_model"
+    with pytest.raises(ModelError, match="emovox models list"):
+        create("zzz")
+
+
+def test_an_unknown_parameter_is_named():
+    with pytest.raises(ParameterError, match="trees"):
+        create("random-forest", trees=5)
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "two-branch"])
+def test_parameter_counts_equal_the_published_ones(name):
+    spec = CATALOG[name]
+    assert spec.parameters(classes=8) == spec.published_parameters()
+    assert spec.as_dict()["parameters"] < spec.as_dict()["reference_parameters"]
+
+
+def test_published_figures_are_those_of_the_reference():
+    """Against the tables themselves, where the reference lies beside the checkout."""
+    reference = Path(__file__).parents[2] / "shared" / "REFERENCE.md"
+    if not reference.is_file():
+        pytest.skip("the reference (../shared/REFERENCE.md) is not at hand")
+    rows = [re.split(r"\s*\|\s*", line.strip("|\n ")) for line in reference.read_text().splitlines() if "|" in line]
+    networks = {row[0].lower().replace("+", "-").replace(" ", "-"): row for row in rows if len(row) == 5}
+    for name in NETWORKS:
+        _, _, _, parameters, accuracy = networks[name]
+        published = {"parameters": int(parameters.replace(",", "")), "test_accuracy": float(accuracy)}
+        assert CATALOG[name].reference == published
+    classical = [row for row in rows if row[0].endswith("Classifier") or row[0] == "SVC"]
+    for name, row in zip(CLASSICAL, classical, strict=True):
+        assert list(CATALOG[name].reference.values()) == [float(cell.strip("*")) for cell in row[1:]]
