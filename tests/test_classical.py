@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime
 import pytest
+import skl2onnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skl2onnx.common.data_types import FloatTensorType
 from sklearn.datasets import make_classification
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from emovox.emotions import EMOTIONS
-from emovox.errors import ParameterError
+from emovox.errors import ModelError, ParameterError
+from emovox.models import svc_onnx
 from emovox.models.catalog import CATALOG, create
 from emovox.models.svc import VotingSVC
 
@@ -87,6 +91,29 @@ def test_svc_as_matrices_gives_libsvm_s_own_decisions(classes):
     decisions = rbf_kernel(features.astype(float), machine.support_vectors_, gamma=gamma) @ weights + intercepts
     expected = SVC(decision_function_shape="ovo").fit(features, emotions).decision_function(features)
     np.testing.assert_allclose(decisions.reshape(expected.shape), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["svc", "svc-scaled"])
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_svc_gives_the_same_probabilities_as_an_onnx_graph(name, classes):
+    features, emotions = clips(classes=classes, count=400)
+    features = features * np.logspace(-2, 2, 12, dtype=np.float32) + 30
+    model = create(name).fit(features[:200], emotions[:200])
+    svc_onnx.register()
+    kind = [("features", FloatTensorType([None, 12]))]
+    graph = skl2onnx.to_onnx(model, initial_types=kind, options={id(model): {"zipmap": False}}, target_opset=18)
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    labels, probabilities = session.run(None, {"features": features})
+    np.testing.assert_allclose(probabilities, model.predict_proba(features), atol=1e-6)
+    assert (labels == model.predict(features)).all()
+
+
+def test_an_svc_of_another_kernel_says_that_it_cannot_be_exported():
+    features, emotions = clips(count=60)
+    model = create("svc", kernel="poly").fit(features, emotions)
+    svc_onnx.register()
+    with pytest.raises(ModelError, match="poly"):
+        skl2onnx.to_onnx(model, features[:1])
 
 
 def test_svc_log_probabilities():
