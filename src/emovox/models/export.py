@@ -1,0 +1,196 @@
+"""Write a fitted model of the catalogue as a bundle: one ONNX file that the light installation can use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import emovox
+from emovox.errors import EmovoxError, ModelError
+from emovox.inference.bundle import CLASSIC_INPUT_SIZE, INPUT_NAMES, Bundle, BundleMetadata
+from emovox.inference.container import PRODUCER, seal
+
+OPSET = 18
+OUTPUT = "probabilities"
+
+
+def export(estimator: Any, path: str | os.PathLike[str], meta: BundleMetadata) -> int:
+    """Write a fitted classifier as a bundle, in one step: a reader never sees half of it.
+
+    Args:
+        estimator: a fitted classifier of the catalogue. One with a method ``to_onnx_model() -> onnx.ModelProto`` is
+            exported by it, one with a torch module ``module_`` (features to logits) by torch, all others by skl2onnx.
+        path: the file to write, by custom ``.onnx``.
+        meta: its description. `meta.labels` gives the order of the columns and must name the estimator's classes.
+
+    Returns:
+        Size of the file in bytes.
+
+    Raises:
+        ModelError: if the estimator is not fitted, has other classes, or cannot be expressed in ONNX.
+    """
+    data = bundle_bytes(estimator, meta)
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+    return len(data)
+
+
+def bundle_bytes(estimator: Any, meta: BundleMetadata) -> bytes:
+    """Give a fitted classifier as the bytes of a bundle; see `export`. The same model gives the same bytes."""
+    classes = [str(name) for name in _classes(estimator)]
+    if sorted(classes) != sorted(meta.labels):
+        raise ModelError(
+            f"the model knows {', '.join(classes)} but its description says {', '.join(meta.labels)}",
+            remedy="Describe the model with the labels that it was trained on.",
+        )
+    model = _graph(estimator, meta)
+    _order_columns(model, classes, meta.labels)
+    _clean(model)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(f"the exported graph is not valid ONNX ({error})") from error
+    data = seal(model.SerializeToString(deterministic=True), meta.to_json())
+    Bundle(data, threads=1)  # what cannot be loaded again is not written
+    return data
+
+
+def _classes(estimator: Any) -> Sequence[Any]:
+    try:
+        return list(estimator.classes_)
+    except AttributeError as error:
+        raise ModelError(
+            f"{type(estimator).__name__} is not fitted or is no classifier", remedy="Call fit first."
+        ) from error
+
+
+def _graph(estimator: Any, meta: BundleMetadata) -> onnx.ModelProto:
+    try:
+        if hasattr(estimator, "to_onnx_model"):
+            model: onnx.ModelProto = estimator.to_onnx_model()
+            return model
+        if meta.input != "classic":
+            raise ModelError(f"{type(estimator).__name__} takes features; its description says {meta.input!r}")
+        if hasattr(estimator, "module_"):
+            return torch_graph(estimator.module_)
+        return sklearn_graph(estimator)
+    except EmovoxError:
+        raise
+    except Exception as error:  # the converters raise whatever their parts do
+        raise ModelError(f"{type(estimator).__name__} cannot be converted to ONNX: {error}") from error
+
+
+def sklearn_graph(estimator: Any) -> onnx.ModelProto:
+    """Convert a scikit-learn classifier or pipeline that takes shape (n, 180); the columns follow its `classes_`."""
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType
+    from sklearn.preprocessing import StandardScaler
+
+    from emovox.models import knn_onnx, svc_onnx
+
+    svc_onnx.register()
+    knn_onnx.register()
+    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    model: onnx.ModelProto = to_onnx(
+        estimator,
+        initial_types=[(INPUT_NAMES["classic"], FloatTensorType([None, CLASSIC_INPUT_SIZE]))],
+        # Divided by the scale as scikit-learn does, not multiplied by its inverse: thresholds of trees notice.
+        options={id(last): {"zipmap": False}, StandardScaler: {"div": "div"}},
+        target_opset={"": OPSET, "ai.onnx.ml": 3},
+    )
+    outputs = [item for item in model.graph.output if item.name == OUTPUT]
+    if not outputs:
+        raise ModelError(f"{type(last).__name__} gives no probabilities")
+    _keep_outputs(model, outputs)
+    return model
+
+
+def torch_graph(module: Any) -> onnx.ModelProto:
+    """Convert a torch module that maps (batch, 180) features to logits, with a softmax behind it."""
+    import torch
+
+    class WithProbabilities(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            return torch.softmax(self.inner(features), dim=1)
+
+    wrapped = WithProbabilities().eval()
+    example = torch.zeros(2, CLASSIC_INPUT_SIZE, device=next(module.parameters()).device)
+    program = torch.onnx.export(
+        wrapped,
+        (example,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=[INPUT_NAMES["classic"]],
+        output_names=[OUTPUT],
+        dynamic_shapes={"features": {0: torch.export.Dim("batch")}},
+        verbose=False,
+    )
+    if program is None:
+        raise ModelError("torch gave no ONNX program")
+    return program.model_proto
+
+
+def _order_columns(model: onnx.ModelProto, classes: Sequence[str], labels: Sequence[str]) -> None:
+    """Rename nothing if the columns already stand as described; else gather them."""
+    if list(classes) == list(labels):
+        return
+    graph = model.graph
+    for node in graph.node:
+        node.output[:] = ["unordered" if name == OUTPUT else name for name in node.output]
+        node.input[:] = ["unordered" if name == OUTPUT else name for name in node.input]
+    order = np.array([classes.index(label) for label in labels], dtype=np.int64)
+    graph.initializer.append(numpy_helper.from_array(order, "order"))
+    graph.node.append(helper.make_node("Gather", ["unordered", "order"], [OUTPUT], axis=1))
+
+
+def _keep_outputs(model: onnx.ModelProto, outputs: Sequence[onnx.ValueInfoProto]) -> None:
+    """Leave only these outputs, and only the nodes and constants that they need."""
+    kept = [onnx.ValueInfoProto.FromString(item.SerializeToString()) for item in outputs]
+    needed = {item.name for item in kept}
+    nodes = []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed.update(node.input)
+    remaining = [onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(nodes)]
+    constants = [item for item in model.graph.initializer if item.name in needed]
+    constants = [TensorProto.FromString(item.SerializeToString()) for item in constants]
+    for field, items in (("output", kept), ("node", remaining), ("initializer", constants)):
+        model.graph.ClearField(field)
+        getattr(model.graph, field).extend(items)
+
+
+def _clean(model: onnx.ModelProto) -> None:
+    """Name the maker and drop what converters leave behind: traces of this machine, operator sets that nobody uses."""
+    model.producer_name, model.producer_version = PRODUCER, emovox.__version__
+    model.graph.name = PRODUCER
+    for field in ("doc_string", "domain", "model_version", "metadata_props"):
+        model.ClearField(field)
+    model.graph.ClearField("value_info")
+    model.graph.ClearField("metadata_props")
+    for node in model.graph.node:
+        node.ClearField("doc_string")
+        node.ClearField("metadata_props")
+    used = {node.domain for node in model.graph.node} | {""}
+    used |= {node.domain for function in model.functions for node in function.node}
+    used |= {function.domain for function in model.functions}
+    imports = [item for item in model.opset_import if item.domain in used or item.domain == "ai.onnx"]
+    imports = [onnx.OperatorSetIdProto.FromString(item.SerializeToString()) for item in imports]
+    model.ClearField("opset_import")
+    model.opset_import.extend(imports)
