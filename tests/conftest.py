@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import soundfile
 
 CORPORA = Path(__file__).parents[2] / "shared" / "corpora"
 WEIGHTS = Path(__file__).parents[2] / "shared" / "weights" / "whisper-base-encoder-3.safetensors"
@@ -36,3 +37,12 @@ def voice() -> npt.NDArray[np.float32]:
     tone = sum(np.sin(harmonic * phase) / harmonic for harmonic in range(1, 20))
     sound = tone * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time)) + 0.01 * np.random.default_rng(0).normal(size=time.size)
     return (0.5 * sound / np.abs(sound).max()).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def clip(voice: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """A real utterance at 16 kHz where the corpora are at hand, otherwise the made voice."""
+    if not CORPORA.is_dir():
+        return voice
+    samples, _ = soundfile.read(CORPORA / "emodb" / "wav" / "03a01Fa.opus", dtype="float32")
+    return samples

@@ -86,7 +86,8 @@ def _open_sndfile(file: SourceFile) -> soundfile.SoundFile | None:
         if error.code in (32, 33, 34):
             raise AudioError("has an impossible number of channels", code="bad_channels", path=file.name) from error
         return None
-    if sound.subtype.startswith("MPEG"):  # MP3 in a WAV
+    # An MP3 in a WAV; a FLAC of unknown length (about 2**63 then), at whose end libsndfile fails.
+    if sound.subtype.startswith("MPEG") or not 0 <= sound.frames < 1 << 48:
         sound.close()
         return None
     return sound
@@ -105,13 +106,13 @@ class _SndfileDecoder:
         self._position = 0
         self.rate = int(sound.samplerate)
         self.channels = int(sound.channels)
-        # libsndfile gives about 2**63 where a header does not tell.
-        self.frames = int(sound.frames) if 0 <= sound.frames < 1 << 48 else None
+        self.frames: int | None = int(sound.frames)
+        self._frames = int(sound.frames)
 
     def seek(self, frame: int) -> int:
-        # Opus and Vorbis differ for some time after a jump, and a FLAC of unknown length cannot find one.
-        if frame and self.frames is not None and self._sound.format != "OGG" and self._sound.seekable():
-            self._position = min(frame, self.frames)
+        # Opus differs for some time after a jump.
+        if frame and self._sound.format != "OGG" and self._sound.seekable():
+            self._position = min(frame, self._frames)
             try:
                 self._sound.seek(self._position)
             except soundfile.LibsndfileError as error:
@@ -130,8 +131,8 @@ class _SndfileDecoder:
             self._position += len(block)
             yield block
         # 10 ms: what an encoder may have padded or a decoder trimmed.
-        if self.frames is not None and self._position < self.frames - self.rate // 100:
-            raise _incomplete(f"holds {self._position} samples of the {self.frames} in its header", self._name)
+        if self._position < self._frames - self.rate // 100:
+            raise _incomplete(f"holds {self._position} samples of the {self._frames} in its header", self._name)
 
 
 class _FFmpegDecoder:
