@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 import emovox
 from emovox.errors import EmovoxError, ModelError
 from emovox.inference.bundle import CLASSIC_INPUT_SIZE, INPUT_NAMES, Bundle, BundleMetadata
 from emovox.inference.container import PRODUCER, seal
+from emovox.models.onnx_tidy import keep_output, order_columns, tidy
 
 OPSET = 18
 OUTPUT = "probabilities"
@@ -56,8 +58,8 @@ def bundle_bytes(estimator: Any, meta: BundleMetadata) -> bytes:
             remedy="Describe the model with the labels that it was trained on.",
         )
     model = _graph(estimator, meta)
-    _order_columns(model, classes, meta.labels)
-    _clean(model)
+    order_columns(model, OUTPUT, classes, meta.labels)
+    tidy(model, producer=PRODUCER, version=emovox.__version__)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -110,10 +112,9 @@ def sklearn_graph(estimator: Any) -> onnx.ModelProto:
         options={id(last): {"zipmap": False}, StandardScaler: {"div": "div"}},
         target_opset={"": OPSET, "ai.onnx.ml": 3},
     )
-    outputs = [item for item in model.graph.output if item.name == OUTPUT]
-    if not outputs:
+    if OUTPUT not in {item.name for item in model.graph.output}:
         raise ModelError(f"{type(last).__name__} gives no probabilities")
-    _keep_outputs(model, outputs)
+    keep_output(model, OUTPUT)
     return model
 
 
@@ -124,73 +125,29 @@ def torch_graph(module: Any) -> onnx.ModelProto:
     class WithProbabilities(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.inner = module
+            self.inner = copy.deepcopy(module)  # the export changes buffers and modes of what it is given
 
         def forward(self, features: torch.Tensor) -> torch.Tensor:
             return torch.softmax(self.inner(features), dim=1)
 
-    wrapped = WithProbabilities().eval()
-    example = torch.zeros(2, CLASSIC_INPUT_SIZE, device=next(module.parameters()).device)
-    program = torch.onnx.export(
-        wrapped,
-        (example,),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=[INPUT_NAMES["classic"]],
-        output_names=[OUTPUT],
-        dynamic_shapes={"features": {0: torch.export.Dim("batch")}},
-        verbose=False,
-    )
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    try:
+        logger.setLevel(logging.ERROR)  # it lists operators of torchvision that it misses
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about its own internals
+            program = torch.onnx.export(
+                WithProbabilities().cpu().eval(),
+                (torch.zeros(2, CLASSIC_INPUT_SIZE),),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT_NAMES["classic"]],
+                output_names=[OUTPUT],
+                dynamic_shapes={"features": {0: torch.export.Dim("batch")}},
+                verbose=False,
+            )
+    finally:
+        logger.setLevel(level)
     if program is None:
         raise ModelError("torch gave no ONNX program")
     return program.model_proto
-
-
-def _order_columns(model: onnx.ModelProto, classes: Sequence[str], labels: Sequence[str]) -> None:
-    """Rename nothing if the columns already stand as described; else gather them."""
-    if list(classes) == list(labels):
-        return
-    graph = model.graph
-    for node in graph.node:
-        node.output[:] = ["unordered" if name == OUTPUT else name for name in node.output]
-        node.input[:] = ["unordered" if name == OUTPUT else name for name in node.input]
-    order = np.array([classes.index(label) for label in labels], dtype=np.int64)
-    graph.initializer.append(numpy_helper.from_array(order, "order"))
-    graph.node.append(helper.make_node("Gather", ["unordered", "order"], [OUTPUT], axis=1))
-
-
-def _keep_outputs(model: onnx.ModelProto, outputs: Sequence[onnx.ValueInfoProto]) -> None:
-    """Leave only these outputs, and only the nodes and constants that they need."""
-    kept = [onnx.ValueInfoProto.FromString(item.SerializeToString()) for item in outputs]
-    needed = {item.name for item in kept}
-    nodes = []
-    for node in reversed(model.graph.node):
-        if needed.intersection(node.output):
-            nodes.append(node)
-            needed.update(node.input)
-    remaining = [onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(nodes)]
-    constants = [item for item in model.graph.initializer if item.name in needed]
-    constants = [TensorProto.FromString(item.SerializeToString()) for item in constants]
-    for field, items in (("output", kept), ("node", remaining), ("initializer", constants)):
-        model.graph.ClearField(field)
-        getattr(model.graph, field).extend(items)
-
-
-def _clean(model: onnx.ModelProto) -> None:
-    """Name the maker and drop what converters leave behind: traces of this machine, operator sets that nobody uses."""
-    model.producer_name, model.producer_version = PRODUCER, emovox.__version__
-    model.graph.name = PRODUCER
-    for field in ("doc_string", "domain", "model_version", "metadata_props"):
-        model.ClearField(field)
-    model.graph.ClearField("value_info")
-    model.graph.ClearField("metadata_props")
-    for node in model.graph.node:
-        node.ClearField("doc_string")
-        node.ClearField("metadata_props")
-    used = {node.domain for node in model.graph.node} | {""}
-    used |= {node.domain for function in model.functions for node in function.node}
-    used |= {function.domain for function in model.functions}
-    imports = [item for item in model.opset_import if item.domain in used or item.domain == "ai.onnx"]
-    imports = [onnx.OperatorSetIdProto.FromString(item.SerializeToString()) for item in imports]
-    model.ClearField("opset_import")
-    model.opset_import.extend(imports)
