@@ -148,7 +148,7 @@ class Bundle:
         self.path = path
         self.size = len(data)
         self.meta = _described(data, path)
-        self._session = _session(data, path, threads or _default_threads())
+        self._session = _session(data, path, threads or available_threads())
         self._check_graph()
 
     @classmethod
@@ -282,7 +282,8 @@ def _session(data: bytes, path: str | None, threads: int) -> Any:
         ) from error
 
 
-def _default_threads() -> int:
+def available_threads() -> int:
+    """Count the processors that this process may use, at most 4."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(4, available)
 
