@@ -254,6 +254,12 @@ def duration_s(source: Source, *, limits: Limits = STREAM_LIMITS) -> float:
         return frames / decoder.rate
 
 
+def native_rate(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> int:
+    """Sample rate of a recording in Hz, from its header."""
+    with _decoder(source, limits) as decoder:
+        return decoder.rate
+
+
 def find_audio(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
     """List recordings: files as they are named, folders searched to the bottom in order of names.
 
