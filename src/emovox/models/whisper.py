@@ -1,0 +1,185 @@
+"""The first blocks of Whisper's encoder as a trunk, with its spectrogram as part of the network.
+
+Architecture: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022); tensor names as in
+Hugging Face's `WhisperEncoder`. Unlike there, clips need no padding to 30 s: positions are cut to the clip.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from emovox.errors import ModelError
+from emovox.features.mel import mel_filterbank
+
+RATE, N_FFT, HOP, MEL_BANDS = 16_000, 400, 160, 80
+
+
+class LogMelFrontEnd(nn.Module):
+    """Waveform to Whisper's log-mel spectrogram, as convolutions so that every ONNX runtime can run it.
+
+    The clip is first scaled to a peak of 1, which makes the network deaf to the recording level.
+    The STFT is a convolution with a windowed DFT basis; the rest is Whisper's recipe: power, 80 Slaney mel bands,
+    log10 floored at 1e-10, clamped to 8 below the maximum, (x + 4) / 4.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        time = np.arange(N_FFT)
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * time / N_FFT)  # periodic Hann
+        angle = 2 * np.pi * np.outer(np.arange(N_FFT // 2 + 1), time) / N_FFT
+        basis = np.concatenate([np.cos(angle), -np.sin(angle)]) * window
+        self.register_buffer("basis", torch.tensor(basis[:, None], dtype=torch.float32), persistent=False)
+        mel = mel_filterbank(RATE, N_FFT, n_mels=MEL_BANDS)
+        self.register_buffer("mel", torch.tensor(mel, dtype=torch.float32), persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Map (batch, samples) to (batch, 80, samples // 160)."""
+        peak = waveform.abs().amax(dim=1, keepdim=True).clamp(min=1e-5)
+        padded = functional.pad((waveform / peak)[:, None], (N_FFT // 2, N_FFT // 2), mode="reflect")
+        spectrum = functional.conv1d(padded, self.basis, stride=HOP)[:, :, :-1]  # type: ignore[arg-type]
+        real, imaginary = spectrum.chunk(2, dim=1)
+        power = self.mel @ (real * real + imaginary * imaginary)
+        log = power.clamp(min=1e-10).log10()
+        loudest = log.amax(dim=(1, 2), keepdim=True)
+        return (torch.maximum(log, loudest - 8.0) + 4.0) / 4.0
+
+
+class EncoderBlock(nn.Module):
+    """One pre-norm transformer block: self-attention, then a GELU network of four times the width."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.self_attn_layer_norm = nn.LayerNorm(width)
+        self.self_attn = nn.ModuleDict(
+            {
+                name: nn.Linear(width, width, bias=name != "k_proj")
+                for name in ("q_proj", "k_proj", "v_proj", "out_proj")
+            }
+        )
+        self.final_layer_norm = nn.LayerNorm(width)
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map (batch, steps, width) to the same shape."""
+        batch, steps, width = hidden.shape
+        normed = self.self_attn_layer_norm(hidden)
+        query, key, value = (
+            self.self_attn[name](normed).reshape(batch, steps, self.heads, width // self.heads).transpose(1, 2)
+            for name in ("q_proj", "k_proj", "v_proj")
+        )
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        hidden = hidden + self.self_attn["out_proj"](mixed.transpose(1, 2).reshape(batch, steps, width))
+        return hidden + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(hidden))))
+
+
+class Trunk(nn.Module):
+    """Waveform to the hidden states of every block.
+
+    Args:
+        width: model width, 512 for Whisper-base.
+        heads: attention heads, 8 for Whisper-base.
+        blocks: number of transformer blocks.
+    """
+
+    def __init__(self, *, width: int = 512, heads: int = 8, blocks: int = 3) -> None:
+        super().__init__()
+        self.width = width
+        self.front_end = LogMelFrontEnd()
+        self.conv1 = nn.Conv1d(MEL_BANDS, width, 3, padding=1)
+        self.conv2 = nn.Conv1d(width, width, 3, stride=2, padding=1)
+        self.layers = nn.ModuleList(EncoderBlock(width, heads) for _ in range(blocks))
+        scale = -math.log(10_000) / (width // 2 - 1)
+        self.register_buffer("frequencies", torch.exp(scale * torch.arange(width // 2)), persistent=False)
+
+    def forward(self, waveform: Tensor) -> list[Tensor]:
+        """Map (batch, samples) to one tensor a block, each (batch, samples // 320, width)."""
+        hidden = functional.gelu(self.conv1(self.front_end(waveform)))
+        hidden = functional.gelu(self.conv2(hidden)).transpose(1, 2)
+        steps = torch.arange(hidden.shape[1], dtype=hidden.dtype, device=hidden.device)
+        angle = steps[:, None] * self.frequencies[None, :]  # type: ignore[index]
+        hidden = hidden + torch.cat([angle.sin(), angle.cos()], dim=1)
+        states = []
+        for layer in self.layers:
+            hidden = layer(hidden)
+            states.append(hidden)
+        return states
+
+
+def load_trunk(source: str | os.PathLike[str], *, blocks: int = 3, weight_bits: int | None = 8) -> Trunk:
+    """Build a trunk from pretrained weights.
+
+    Args:
+        source: a ``.safetensors`` file with the tensor names of Hugging Face's Whisper models.
+        blocks: how many of its encoder blocks to keep, >= 1.
+        weight_bits: round weight matrices to this many bits a value, one scale a row, so that the network that is
+            trained and measured is the very network that fits into a small bundle. None keeps them as they are.
+
+    Raises:
+        ModelError: if the file is missing, has no encoder, or has fewer blocks.
+    """
+    tensors = _encoder_tensors(Path(source))
+    width = tensors["conv1.weight"].shape[0]
+    available = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
+    if not 1 <= blocks <= available:
+        raise ModelError(f"has {available} encoder blocks, {blocks} are wanted", path=source)
+    trunk = Trunk(width=width, heads=width // 64, blocks=blocks)
+    trunk.load_state_dict({name: tensors[name] for name in trunk.state_dict()})
+    if weight_bits is not None:
+        for parameter in trunk.parameters():
+            if parameter.ndim > 1:
+                parameter.data = round_weights(parameter.data, bits=weight_bits)
+    return trunk.eval().requires_grad_(False)
+
+
+def round_weights(weights: Tensor, *, bits: int = 8) -> Tensor:
+    """Round each row of a weight tensor to a symmetric grid of 2**bits - 1 values; the largest magnitude is kept.
+
+    Example:
+        >>> round_weights(torch.tensor([[1.0, 0.3], [-0.02, 0.01]]), bits=2)
+        tensor([[ 1.0000,  0.0000],
+                [-0.0200,  0.0000]])
+    """
+    levels = 2 ** (bits - 1) - 1
+    rows = weights.flatten(1)
+    scale = rows.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / levels
+    return ((rows / scale).round() * scale).reshape(weights.shape)
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """Hash the values of named tensors: which weights a stored embedding came from."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        total.update(name.encode())
+        total.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()[:16]
+
+
+def _encoder_tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise ModelError(
+            "no such weights file", code="not_found", path=path, remedy="Give the file with --set weights=FILE."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            names: Sequence[str] = list(file.keys())
+            found = {
+                name.partition("encoder.")[2]: file.get_tensor(name).float() for name in names if "encoder." in name
+            }
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"cannot be read as safetensors ({error})", path=path) from error
+    if "conv1.weight" not in found or not any(name.startswith("layers.") for name in found):
+        raise ModelError("holds no Whisper encoder", path=path, remedy="Use the weights of openai/whisper-base.")
+    return found
