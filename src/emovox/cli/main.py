@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import emovox
-from emovox.cli import common, corpora
+from emovox.cli import common, corpora, predict
 
 app = typer.Typer(
     name="emovox",
@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(predict.predict)
 app.add_typer(corpora.app, name="corpora")
 
 

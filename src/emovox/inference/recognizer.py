@@ -6,9 +6,11 @@ import logging
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -133,7 +135,7 @@ class Recognizer:
 
     def predict_many(
         self, sources: Iterable[Recording | Failure] | str | os.PathLike[str], *, jobs: int | None = None
-    ) -> Iterator[Prediction | Failure]:
+    ) -> Generator[Prediction | Failure, None, None]:
         """Recognise the emotions of many recordings; those that cannot be used are reported and passed over.
 
         Recordings are decoded (and their features computed) in threads while the model works on earlier ones. Only a
@@ -151,8 +153,9 @@ class Recognizer:
             raise ParameterError(f"jobs must be at least 1, got {jobs}")
         if isinstance(sources, str | os.PathLike):
             sources = [sources]
-        for item in _ahead(self._try_prepare, expand(sources), jobs):
-            yield item if isinstance(item, Failure) else self._try_infer(item)
+        with closing(_ahead(self._try_prepare, expand(sources), jobs)) as items:
+            for item in items:
+                yield item if isinstance(item, Failure) else self._try_infer(item)
 
     def probabilities(self, samples: Samples, rate: int) -> npt.NDArray[np.float32]:
         """Compute the probabilities of mono samples that are in memory and already checked.
@@ -223,6 +226,30 @@ class Recognizer:
         return np.asarray(np.average(rows, axis=0, weights=weights), dtype=np.float32)
 
 
+def predict(
+    source: Recording | npt.NDArray[Any],
+    *,
+    rate: int | None = None,
+    bundle: str | os.PathLike[str] | None = None,
+) -> Prediction:
+    """Recognise the emotion of one recording; for many, make a `Recognizer` once.
+
+    Args:
+        source, rate: as for `Recognizer.predict`.
+        bundle: a bundle's file or name; None takes the default one, which stays loaded.
+
+    Raises:
+        AudioError, BundleError: as `Recognizer` and its `predict`.
+    """
+    recognizer = _default_recognizer() if bundle is None else Recognizer(bundle)
+    return recognizer.predict(source, rate=rate)
+
+
+@cache
+def _default_recognizer() -> Recognizer:
+    return Recognizer()
+
+
 def expand(sources: Iterable[Recording | Failure]) -> Iterator[Recording | Failure]:
     """Replace folders by the recordings in them; a folder without any becomes a failure."""
     for source in sources:
@@ -279,7 +306,7 @@ def _failure(name: str | None, error: Exception) -> Failure:
     return Failure(name, EmovoxError(message, code="unexpected", path=name))
 
 
-def _ahead(function: Callable[[Any], _Result], items: Iterable[Any], jobs: int) -> Iterator[_Result]:
+def _ahead(function: Callable[[Any], _Result], items: Iterable[Any], jobs: int) -> Generator[_Result, None, None]:
     """Map in threads, in order, at most `jobs` + 1 items ahead of the consumer."""
     executor = ThreadPoolExecutor(jobs, thread_name_prefix="emovox-decode")
     waiting: deque[Future[_Result]] = deque()
