@@ -1,7 +1,7 @@
 """The synthetic corpus: made voices for tests and for demonstrations without a network. No person speaks in it.
 
-Everything that comes from it says so: its folder has a README, its files are called ``synthetic-...``, its manifest rows
-have the corpus ``synthetic`` and speakers such as ``synthetic-s01f``.
+Everything that comes from it says so: its folder has a README, its files are called ``synthetic-...``, its manifest
+rows have the corpus ``synthetic`` and speakers such as ``synthetic-s01f``.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ def say(sentence: tuple[str, ...], voice: Voice, manner: Manner, rng: np.random.
     loudness = 0.05 * 10 ** ((voice.level_db + manner.level_db) / 20)
     sound *= loudness / np.sqrt(np.mean(sound**2))
     sound += 1e-4 * rng.normal(size=len(sound))
-    return (sound / max(1.0, np.abs(sound).max() / 0.98)).astype(np.float32)
+    return np.asarray(sound / max(1.0, np.abs(sound).max() / 0.98), dtype=np.float32)
 
 
 def _score(sentence: tuple[str, ...], voice: Voice, manner: Manner) -> tuple[Array, Array, Array]:
@@ -183,7 +183,8 @@ def _score(sentence: tuple[str, ...], voice: Voice, manner: Manner) -> tuple[Arr
     quiet = (3_000.0, 1_000.0, 0.0)
     pause = round(_SILENCE_S * RATE / HOP)
     hold(pause, 0.0, _VOWELS[sentence[0][1]], quiet)
-    for number, (consonant, vowel) in enumerate(sentence):
+    for number, syllable in enumerate(sentence):
+        consonant, vowel = syllable[0], syllable[1]
         last = number == len(sentence) - 1
         length = round(frames_a_syllable * (1.5 if last else 1.0))
         onset = round(length * 0.35)

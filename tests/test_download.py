@@ -1,0 +1,427 @@
+"""Downloads from a server on this machine: whole, interrupted, damaged, refused, and archives that mean harm."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import http.server
+import io
+import json
+import re
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emovox.corpora import download as dl
+from emovox.corpora import fetch
+from emovox.corpora.sources import SOURCES, Dataverse, FixedFiles, LargeFileRepository, RemoteFile, Source
+from emovox.corpora.unpack import unpack
+from emovox.errors import CorpusError
+
+QUICK = 0.001
+
+
+class Server:
+    """Files by path, with Range, ETag and faults that a test sets."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.status: dict[str, int] = {}
+        self.die_after: dict[str, list[int]] = {}
+        self.no_range = False
+        self.requests: list[tuple[str, str | None]] = []
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                server.answer(self)
+
+        self._http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+
+    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        path = handler.path
+        wanted = handler.headers.get("Range")
+        self.requests.append((path, wanted))
+        handler.close_connection = True
+        status = self.status.get(path, 200 if path in self.files else 404)
+        if status >= 300:
+            handler.send_response(status)
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+            return
+        data = self.files[path]
+        tag = f'"{hashlib.md5(data).hexdigest()}"'
+        start = 0
+        if wanted and not self.no_range and handler.headers.get("If-Range") in (None, tag):
+            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+            if start >= len(data):
+                handler.send_response(416)
+                handler.send_header("Content-Range", f"bytes */{len(data)}")
+                handler.send_header("Content-Length", "0")
+                handler.end_headers()
+                return
+            handler.send_response(206)
+            handler.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        else:
+            handler.send_response(200)
+        handler.send_header("ETag", tag)
+        handler.send_header("Content-Length", str(len(data) - start))
+        handler.end_headers()
+        body = data[start:]
+        if self.die_after.get(path):
+            body = body[: self.die_after[path].pop(0)]
+        handler.wfile.write(body)
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    one = Server()
+    yield one
+    one.close()
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "_BLOCK", 1_000)
+
+
+DATA = bytes(range(256)) * 400
+
+
+def md5(data: bytes) -> str:
+    return f"md5:{hashlib.md5(data).hexdigest()}"
+
+
+def make_zip(**members: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return buffer.getvalue()
+
+
+def make_source(origin: Any) -> Source:
+    return Source("tiny", "Tiny: a corpus for tests", "", "CC0-1.0", "https://example.org/licence", "", 0, origin)
+
+
+def archive_source(server: Server, content: bytes, checksum: str | None) -> Source:
+    server.files["/a.zip"] = content
+    return make_source(FixedFiles((RemoteFile("a.zip", (f"{server.url}/a.zip",), checksum, len(content), "wav"),)))
+
+
+def test_whole_file(server: Server, tmp_path: Path) -> None:
+    server.files["/a.bin"] = DATA
+    seen: list[tuple[int, int | None]] = []
+    fetch.retrieve(
+        f"{server.url}/a.bin", tmp_path / "a.bin", checksum=md5(DATA), progress=lambda *state: seen.append(state)
+    )
+    assert (tmp_path / "a.bin").read_bytes() == DATA
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+    assert seen[-1] == (len(DATA), len(DATA))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_what_is_there_is_not_fetched_again(server: Server, tmp_path: Path) -> None:
+    server.files["/a.bin"] = DATA
+    for _ in range(2):
+        fetch.retrieve(f"{server.url}/a.bin", tmp_path / "a.bin", checksum=md5(DATA))
+    assert len(server.requests) == 1
+
+
+def test_server_dies_in_the_middle_and_the_rest_is_fetched(server: Server, tmp_path: Path) -> None:
+    server.files["/a.bin"] = DATA
+    server.die_after["/a.bin"] = [30_000, 10_000]
+    fetch.retrieve(f"{server.url}/a.bin", tmp_path / "a.bin", checksum=md5(DATA), patience_s=QUICK)
+    assert (tmp_path / "a.bin").read_bytes() == DATA
+    assert [wanted for _, wanted in server.requests] == [None, "bytes=30000-", "bytes=40000-"]
+
+
+def test_second_run_goes_on_where_the_first_stopped(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.files["/a.bin"] = DATA
+    server.die_after["/a.bin"] = [50_000] + [0] * 20
+    with pytest.raises(CorpusError, match="goes on from where it stopped") as caught:
+        fetch.retrieve(f"{server.url}/a.bin", tmp_path / "a.bin", checksum=md5(DATA), patience_s=QUICK)
+    assert caught.value.code == "unreachable"
+    assert (tmp_path / ".a.bin.partial").read_bytes() == DATA[:50_000]
+    server.die_after.clear()
+    server.requests.clear()
+    fetch.retrieve(f"{server.url}/a.bin", tmp_path / "a.bin", checksum=md5(DATA))
+    assert server.requests == [("/a.bin", "bytes=50000-")]
+    assert (tmp_path / "a.bin").read_bytes() == DATA
+
+
+def test_a_file_that_changed_meanwhile_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+    server.files["/a.bin"] = DATA
+    server.die_after["/a.bin"] = [50_000] + [0] * 20
+    with pytest.raises(CorpusError):
+        fetch.retrieve(f"{server.url}/a.bin", tmp_path / "a.bin", checksum=None, patience_s=QUICK)
+    changed = DATA[::-1]
+    server.files["/a.bin"] = changed
+    server.die_after.clear()
+    fetch.retrieve(f"{server.url}/a.bin", tmp_path / "a.bin", checksum=md5(changed))
+    assert (tmp_path / "a.bin").read_bytes() == changed
+
+
+def test_server_without_range_begins_again(server: Server, tmp_path: Path) -> None:
+    server.files["/a.bin"] = DATA
+    server.no_range = True
+    server.die_after["/a.bin"] = [30_000]
+    fetch.retrieve(f"{server.url}/a.bin", tmp_path / "a.bin", checksum=md5(DATA), patience_s=QUICK)
+    assert (tmp_path / "a.bin").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("kept", [DATA, DATA + b"too much"])
+def test_partial_file_that_is_complete_or_too_long(server: Server, tmp_path: Path, kept: bytes) -> None:
+    server.files["/a.bin"] = DATA
+    (tmp_path / ".a.bin.partial").write_bytes(kept)
+    fetch.retrieve(f"{server.url}/a.bin", tmp_path / "a.bin", checksum=md5(DATA), patience_s=QUICK)
+    assert (tmp_path / "a.bin").read_bytes() == DATA
+
+
+def test_wrong_checksum_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    server.files["/a.bin"] = DATA
+    with pytest.raises(CorpusError, match="another checksum") as caught:
+        fetch.retrieve(f"{server.url}/a.bin", tmp_path / "a.bin", checksum=md5(b"other"))
+    assert caught.value.code == "bad_checksum"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, "not_found"), (403, "refused"), (503, "unreachable")])
+def test_refusals(server: Server, tmp_path: Path, status: int, code: str) -> None:
+    server.status["/a.bin"] = status
+    with pytest.raises(CorpusError) as caught:
+        fetch.retrieve(f"{server.url}/a.bin", tmp_path / "a.bin", checksum=None, patience_s=QUICK)
+    assert caught.value.code == code
+    assert str(status) in str(caught.value)
+    assert len(server.requests) == (fetch.ATTEMPTS if status == 503 else 1)
+
+
+def test_nobody_answers(server: Server, tmp_path: Path) -> None:
+    server.close()
+    with pytest.raises(CorpusError) as caught:
+        fetch.retrieve(f"{server.url}/a.bin", tmp_path / "a.bin", checksum=None, patience_s=QUICK)
+    assert caught.value.code == "unreachable"
+    assert "object at 0x" not in str(caught.value)
+
+
+def test_disk_that_is_full(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.files["/a.bin"] = DATA
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fetch.ResumableDownloader, "_receive", full)
+    with pytest.raises(CorpusError, match=r"No space left.*Make room") as caught:
+        fetch.retrieve(f"{server.url}/a.bin", tmp_path / "a.bin", checksum=None)
+    assert caught.value.code == "disk"
+
+
+def test_folder_that_cannot_be_made(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CorpusError) as caught:
+        fetch.retrieve(f"{server.url}/a.bin", tmp_path / "file" / "a.bin", checksum=None)
+    assert caught.value.code == "disk"
+    assert server.requests == []
+
+
+def test_licence_comes_first(server: Server, tmp_path: Path) -> None:
+    source = archive_source(server, make_zip(**{"a.wav": b"sound"}), None)
+    with pytest.raises(CorpusError, match=r"CC0-1\.0") as caught:
+        dl.download(source, tmp_path, accept_licence=False)
+    assert caught.value.code == "licence"
+    assert server.requests == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_archive_is_verified_and_unpacked(server: Server, tmp_path: Path) -> None:
+    content = make_zip(**{"Actor_01/a.wav": b"one", "Actor_02/b.wav": b"two"})
+    stages = set()
+    result = dl.download(
+        archive_source(server, content, md5(content)),
+        tmp_path,
+        accept_licence=True,
+        progress=lambda stage, done, total: stages.add(stage),
+    )
+    assert result.folder == tmp_path / "tiny"
+    assert (result.folder / "wav/Actor_02/b.wav").read_bytes() == b"two"
+    assert (result.files, result.verified, result.recorded) == (1, 1, ())
+    assert stages == {"fetching", "unpacking"}
+    for archive in result.archives:
+        archive.unlink()
+    dl.download(archive_source(server, content, md5(content)), tmp_path, accept_licence=True)
+    assert len(server.requests) == 1, "what is unpacked needs its archive no more"
+
+
+def test_first_download_without_checksum_is_remembered(server: Server, tmp_path: Path) -> None:
+    content = make_zip(**{"a.wav": b"one"})
+    first = dl.download(archive_source(server, content, None), tmp_path, accept_licence=True).recorded[0]
+    assert first.first
+    assert first.sha256 == hashlib.sha256(content).hexdigest()
+    assert (tmp_path / ".downloads/tiny/a.zip.sha256").read_text() == f"{first.sha256}  a.zip\n"
+    first.file.unlink()
+    (tmp_path / "tiny/wav/a.wav").unlink()
+    changed = archive_source(server, make_zip(**{"a.wav": b"another"}), None)
+    with pytest.raises(CorpusError) as caught:
+        dl.download(changed, tmp_path, accept_licence=True)
+    assert caught.value.code == "bad_checksum"
+    again = dl.download(archive_source(server, content, None), tmp_path, accept_licence=True).recorded[0]
+    assert not again.first
+
+
+def test_archive_that_is_none_is_not_remembered(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError) as caught:
+        dl.download(archive_source(server, b"<html>sorry</html>", None), tmp_path, accept_licence=True)
+    assert caught.value.code == "bad_archive"
+    assert not list((tmp_path / ".downloads/tiny").iterdir())
+    content = make_zip(**{"a.wav": b"one"})
+    dl.download(archive_source(server, content, None), tmp_path, accept_licence=True)
+    assert (tmp_path / "tiny/wav/a.wav").exists()
+
+
+@pytest.mark.parametrize("name", ["../evil.wav", "/evil.wav", "a/../../evil.wav", "..\\evil.wav", "C:evil.wav"])
+def test_zip_slip(tmp_path: Path, name: str) -> None:
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(make_zip(**{"good.wav": b"x", name: b"evil"}))
+    with pytest.raises(CorpusError, match="outside its folder") as caught:
+        unpack(archive, tmp_path / "in" / "here")
+    assert caught.value.code == "unsafe_archive"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.zip", "in"]
+
+
+def test_link_in_archive(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    link = zipfile.ZipInfo("link")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr(link, "/etc/passwd")
+    with pytest.raises(CorpusError, match="not a plain file"):
+        unpack(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_archive_that_grows_beyond_measure(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(make_zip(**{"a.wav": bytes(100_000_000)}))
+    with pytest.raises(CorpusError, match="would grow"):
+        unpack(archive, tmp_path / "out")
+    with pytest.raises(CorpusError, match="would unpack to"):
+        unpack(archive, tmp_path / "out", max_bytes=1_000)
+
+
+def test_archive_cut_or_damaged(tmp_path: Path) -> None:
+    content = make_zip(**{f"{number}.wav": bytes([number]) * 5_000 + DATA for number in range(5)})
+    for number, broken in enumerate((content[: len(content) // 2], content.replace(content[300:340], bytes(40), 1))):
+        archive = tmp_path / f"{number}.zip"
+        archive.write_bytes(broken)
+        with pytest.raises(CorpusError) as caught:
+            unpack(archive, tmp_path / "out")
+        assert caught.value.code == "bad_archive"
+        assert not (tmp_path / "out").exists()
+
+
+def test_dataverse(server: Server, tmp_path: Path) -> None:
+    listing = {
+        "data": {
+            "latestVersion": {
+                "files": [
+                    {
+                        "directoryLabel": "OAF_Fear",
+                        "dataFile": {
+                            "id": number,
+                            "filename": f"OAF_{number}_fear.wav",
+                            "filesize": 5,
+                            "md5": hashlib.md5(b"sound").hexdigest(),
+                        },
+                    }
+                    for number in range(9)
+                ]
+                + [{"dataFile": {"id": 99, "filename": "readme.txt", "filesize": 1, "md5": "x"}}]
+            }
+        }
+    }
+    server.files["/api/datasets/:persistentId/?persistentId=doi:10.1/X"] = json.dumps(listing).encode()
+    for number in range(9):
+        server.files[f"/api/access/datafile/{number}"] = b"sound"
+    origin = Dataverse(server.url, "doi:10.1/X")
+    result = dl.download(make_source(origin), tmp_path, accept_licence=True)
+    assert (result.files, result.verified) == (9, 9)
+    assert len(list((tmp_path / "tiny/OAF_Fear").glob("*.wav"))) == 9
+    server.files["/api/access/datafile/3"] = b"wrong"
+    (tmp_path / "tiny/OAF_Fear/OAF_3_fear.wav").unlink()
+    with pytest.raises(CorpusError) as caught:
+        dl.download(make_source(origin), tmp_path, accept_licence=True)
+    assert caught.value.code == "bad_checksum"
+
+
+@pytest.mark.parametrize("answer", [b"not json", b"{}", b'{"data": {"latestVersion": {"files": []}}}'])
+def test_dataverse_that_answers_nonsense(server: Server, tmp_path: Path, answer: bytes) -> None:
+    server.files["/api/datasets/:persistentId/?persistentId=doi:10.1/X"] = answer
+    with pytest.raises(CorpusError) as caught:
+        dl.download(make_source(Dataverse(server.url, "doi:10.1/X")), tmp_path, accept_licence=True)
+    assert caught.value.code == "bad_listing"
+    assert not (tmp_path / ".downloads/tiny").exists(), "a bad answer must not be kept"
+
+
+def test_dataverse_that_names_places_outside(server: Server, tmp_path: Path) -> None:
+    data = {"id": 1, "filename": "a.wav", "filesize": 1, "md5": "0"}
+    listing = {"data": {"latestVersion": {"files": [{"directoryLabel": "../..", "dataFile": data}]}}}
+    server.files["/api/datasets/:persistentId/?persistentId=doi:10.1/X"] = json.dumps(listing).encode()
+    with pytest.raises(CorpusError) as caught:
+        dl.download(make_source(Dataverse(server.url, "doi:10.1/X")), tmp_path, accept_licence=True)
+    assert caught.value.code == "unsafe_archive"
+
+
+def repository(sounds: dict[str, bytes]) -> bytes:
+    def pointer(content: bytes) -> bytes:
+        digest = hashlib.sha256(content).hexdigest()
+        return f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {len(content)}\n".encode()
+
+    pointers = {f"CREMA-D-master/AudioWAV/{name}": pointer(content) for name, content in sounds.items()}
+    return make_zip(**pointers, **{"CREMA-D-master/VideoDemographics.csv": b"ActorID,Age\n1001,51\n"})
+
+
+def test_large_file_repository(server: Server, tmp_path: Path) -> None:
+    sounds = {f"10{number:02d}_DFA_ANG_XX.wav": bytes([number]) * 50 for number in range(12)}
+    server.files["/master.zip"] = repository(sounds)
+    for name, content in sounds.items():
+        server.files[f"/second/AudioWAV/{name}"] = content
+    server.files["/first/AudioWAV/1003_DFA_ANG_XX.wav"] = b"a Git LFS pointer instead of sound"
+    origin = LargeFileRepository(
+        f"{server.url}/master.zip",
+        (f"{server.url}/first", f"{server.url}/second"),
+        r"AudioWAV/[^/]+\.wav",
+        ("VideoDemographics.csv",),
+    )
+    result = dl.download(make_source(origin), tmp_path, accept_licence=True, patience_s=QUICK)
+    assert (result.files, result.verified) == (12, 12)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "tiny/AudioWAV").iterdir()} == sounds
+    assert (tmp_path / "tiny/VideoDemographics.csv").read_text().startswith("ActorID")
+
+
+def test_known_sources_are_complete() -> None:
+    assert set(SOURCES) == {"ravdess", "emodb", "tess", "cremad"}
+    for name, source in SOURCES.items():
+        assert source.name == name
+        assert source.licence
+        assert source.licence_url.startswith("https://")
+    with pytest.raises(CorpusError, match="Known are ravdess") as caught:
+        dl.source("iemocap")
+    assert caught.value.code == "no_open_source"
