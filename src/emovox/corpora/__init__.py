@@ -20,11 +20,12 @@ from emovox.corpora.emovo import EMOVO
 from emovox.corpora.esd import ESD
 from emovox.corpora.ravdess import SONG, SPEECH
 from emovox.corpora.savee import SAVEE
+from emovox.corpora.synthetic import SYNTHETIC
 from emovox.corpora.tess import TESS
 
 __all__ = ["CORPORA", "Corpus", "Edition", "FileNameError", "Utterance"]
 
 CORPORA: Mapping[str, Corpus] = {
-    corpus.name: corpus for corpus in (SPEECH, SONG, TESS, EMODB, ESD, CREMAD, SAVEE, EMOVO, CASIA, CUSTOM)
+    corpus.name: corpus for corpus in (SPEECH, SONG, TESS, EMODB, ESD, CREMAD, SAVEE, EMOVO, CASIA, CUSTOM, SYNTHETIC)
 }
 """Every corpus that emovox reads, by name."""
