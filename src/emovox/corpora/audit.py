@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,8 @@ from emovox.corpora.duplicates import Pair, find_duplicates
 from emovox.corpora.prints import Failure, fingerprints
 from emovox.errors import ParameterError
 
-Indices = npt.NDArray[np.int64] | Sequence[int]
+Rows: TypeAlias = npt.NDArray[np.int64]
+Indices: TypeAlias = npt.NDArray[np.intp] | Sequence[int]
 Progress = Callable[[str, int, int], None]
 """Called with the stage (``reading`` or ``comparing``), what is done and what there is."""
 
@@ -59,7 +60,8 @@ class SplitAudit:
     """What training and test part have in common.
 
     Attributes:
-        name: of the split, such as ``random`` or ``speaker fold 2``.
+        name: of the protocol, such as ``speaker``.
+        fold: number of the fold, from 1.
         train, test: number of rows.
         speakers: speakers with rows on both sides.
         sentences: ``corpus/sentence`` with rows on both sides. Common in acted corpora, where all say the same texts.
@@ -69,6 +71,7 @@ class SplitAudit:
     """
 
     name: str
+    fold: int
     train: int
     test: int
     speakers: tuple[str, ...]
@@ -103,7 +106,7 @@ class AuditReport:
         clips: rows of the manifest.
         groups: recordings that occur more than once.
         pairs: the evidence for `groups`.
-        splits: one for each split that was asked for.
+        splits: one for each fold of each protocol that was asked for.
         failures: rows that could not be read, and why.
         too_short: rows with too little sound for the search of near-duplicates.
         candidates: pairs that were compared in detail, out of clips * (clips - 1) / 2.
@@ -120,7 +123,9 @@ class AuditReport:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """The summary: what was found, faults first."""
-        lines = [*_group_findings(self.groups), *(line for split in self.splits for line in _split_findings(split))]
+        lines = _group_findings(self.groups)
+        for name in dict.fromkeys(split.name for split in self.splits):
+            lines += _split_findings(name, [split for split in self.splits if split.name == name])
         if self.failures:
             lines.append(_note("unreadable", len(self.failures), "cannot be read and are not part of this audit"))
         if self.too_short:
@@ -157,7 +162,7 @@ class AuditReport:
 def audit(
     table: pd.DataFrame,
     *,
-    splits: Mapping[str, tuple[Indices, Indices]] | None = None,
+    splits: Mapping[str, Iterable[tuple[Indices, Indices]]] | None = None,
     jobs: int | None = None,
     progress: Progress | None = None,
     cache: Path | None = None,
@@ -166,7 +171,8 @@ def audit(
 
     Args:
         table: a manifest.
-        splits: training and test rows by the name of the split, as positions from 0.
+        splits: by the name of a protocol its folds: training and test rows as positions from 0. This is what
+            scikit-learn's splitters yield: ``splits={"speaker": SpeakerFolds().split(table)}``.
         jobs: number of processes that read; default one for each processor.
         progress: see `Progress`.
         cache: folder for fingerprints, see `emovox.corpora.prints.fingerprints`.
@@ -177,8 +183,9 @@ def audit(
     Raises:
         ParameterError: if a split names rows that there are not.
     """
-    for name, (train, test) in (splits or {}).items():
-        _check_rows(name, np.concatenate([np.asarray(train), np.asarray(test)]), len(table))
+    folds = [(name, fold) for name, folds in (splits or {}).items() for fold in enumerate(folds, start=1)]
+    for name, (_, sides) in folds:
+        _rows(name, sides, len(table))
     prints = fingerprints(table, jobs=jobs, progress=_stage(progress, "reading"), cache=cache)
     found = find_duplicates(prints, progress=_stage(progress, "comparing"))
     evidence: dict[int, list[Pair]] = defaultdict(list)
@@ -191,9 +198,7 @@ def audit(
         clips=len(table),
         groups=groups,
         pairs=found.pairs,
-        splits=tuple(
-            check_split(table, train, test, groups=groups, name=name) for name, (train, test) in (splits or {}).items()
-        ),
+        splits=tuple(check_split(table, *sides, groups=groups, name=name, fold=fold) for name, (fold, sides) in folds),
         failures=tuple(prints.failures),
         too_short=found.too_short,
         candidates=found.candidates,
@@ -201,7 +206,13 @@ def audit(
 
 
 def check_split(
-    table: pd.DataFrame, train: Indices, test: Indices, *, groups: Sequence[Group] = (), name: str = "split"
+    table: pd.DataFrame,
+    train: Indices,
+    test: Indices,
+    *,
+    groups: Sequence[Group] = (),
+    name: str = "split",
+    fold: int = 1,
 ) -> SplitAudit:
     """Find what training and test rows have in common.
 
@@ -209,7 +220,7 @@ def check_split(
         table: a manifest.
         train, test: positions of rows, from 0.
         groups: recordings that occur more than once, see `audit`.
-        name: what the split is called in the result.
+        name, fold: what the split is called in the result.
 
     Example:
         >>> from emovox import manifest
@@ -217,8 +228,7 @@ def check_split(
         >>> check_split(table, [0, 1], [2, 3]).speakers, check_split(table, [0, 2], [1, 3]).speakers
         ((), ('a', 'b'))
     """
-    fit, tested = np.asarray(train, dtype=np.int64), np.asarray(test, dtype=np.int64)
-    _check_rows(name, np.concatenate([fit, tested]), len(table))
+    fit, tested = _rows(name, (train, test), len(table))
     sentences = (table["corpus"] + "/" + table["sentence"]).where(table["sentence"] != "", "")
     on_train, on_test = set(fit.tolist()), set(tested.tolist())
     split_groups = [
@@ -227,6 +237,7 @@ def check_split(
     leaked = {row for number in split_groups for row in groups[number].rows if row in on_test}
     return SplitAudit(
         name=name,
+        fold=fold,
         train=len(fit),
         test=len(tested),
         speakers=_common(table["speaker"], fit, tested),
@@ -237,13 +248,16 @@ def check_split(
     )
 
 
-def _common(values: pd.Series[str], train: npt.NDArray[np.int64], test: npt.NDArray[np.int64]) -> tuple[str, ...]:
+def _common(values: pd.Series[str], train: Rows, test: Rows) -> tuple[str, ...]:
     return tuple(sorted((set(values.iloc[train]) & set(values.iloc[test])) - {""}))
 
 
-def _check_rows(name: str, rows: npt.NDArray[np.int64], count: int) -> None:
+def _rows(name: str, sides: tuple[Indices, Indices], count: int) -> tuple[Rows, Rows]:
+    train, test = (np.asarray(side, dtype=np.int64) for side in sides)
+    rows = np.concatenate([train, test])
     if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < count:
         raise ParameterError(f"split '{name}' names rows outside 0 .. {count - 1}")
+    return train, test
 
 
 def _group(table: pd.DataFrame, rows: tuple[int, ...], evidence: Sequence[Pair]) -> Group:
@@ -269,13 +283,19 @@ def _group_findings(groups: Sequence[Group]) -> list[Finding]:
     ]
 
 
-def _split_findings(split: SplitAudit) -> list[Finding]:
-    here = f"[{split.name}]"
+def _split_findings(name: str, folds: Sequence[SplitAudit]) -> list[Finding]:
+    leaked = sum(fold.leaked for fold in folds)
+    speakers = len({speaker for fold in folds for speaker in fold.speakers})
+    sentences = len({sentence for fold in folds for sentence in fold.sentences})
+    unknown = max(fold.unknown_speakers for fold in folds)
+    where = f"by the protocol '{name}'"
     return [
-        _fault("duplicates_on_both_sides", split.leaked, f"test clip(s) are also trained on {here}"),
-        _fault("speakers_on_both_sides", len(split.speakers), f"speaker(s) are trained on and tested {here}"),
-        _note("sentences_on_both_sides", len(split.sentences), f"sentence(s) are trained on and tested {here}"),
-        _note("unknown_speakers", split.unknown_speakers, f"clip(s) name no speaker: nobody can tell {here}"),
+        _fault("duplicates_on_both_sides", leaked, f"test clip(s) are also trained on {where}"),
+        _fault("speakers_on_both_sides", speakers, f"speaker(s) are both trained on and tested {where}"),
+        _note("sentences_on_both_sides", sentences, f"sentence(s) are both trained on and tested {where}"),
+        _note(
+            "unknown_speakers", unknown, f"clip(s) name no speaker: nobody can tell on which sides they stand {where}"
+        ),
     ]
 
 

@@ -7,6 +7,7 @@ rows have the corpus ``synthetic`` and speakers such as ``synthetic-s01f``.
 from __future__ import annotations
 
 import os
+import re
 import wave
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from emovox.corpora import voices
+from emovox.corpora.base import Corpus, FileNameError, Utterance
 from emovox.emotions import EMOTIONS
 from emovox.errors import CorpusError, ParameterError
 
@@ -23,13 +25,14 @@ NOTICE = (
     "These recordings are SYNTHETIC: computed voices, not people. Figures measured on them say nothing about\n"
     "emotion in human speech. Written by `emovox corpora synthesize`; free to use (CC0-1.0).\n"
 )
+_PATTERN = re.compile(r"synthetic-(s\d\d[fm])-(t\d\d)-([a-z]+)-(\d\d)")
 MAX_SPEAKERS = 99
 MAX_TAKES = 99
 
 
 @dataclass(frozen=True)
-class Utterance:
-    """One clip of the synthetic corpus.
+class Line:
+    """One clip of the synthetic corpus: who says what, and how.
 
     Attributes:
         speaker: number, from 1; odd ones are female, even ones male.
@@ -55,10 +58,8 @@ class Utterance:
         return Path(self.speaker_name, name)
 
 
-def plan(
-    *, speakers: int = 8, sentences: int = 4, takes: int = 1, emotions: Sequence[str] = EMOTIONS
-) -> list[Utterance]:
-    """List the utterances of a corpus: every speaker says every sentence in every emotion.
+def plan(*, speakers: int = 8, sentences: int = 4, takes: int = 1, emotions: Sequence[str] = EMOTIONS) -> list[Line]:
+    """List the lines of a corpus: every speaker says every sentence in every emotion.
 
     Raises:
         ParameterError: if a number is out of range or an emotion has no voice.
@@ -77,7 +78,7 @@ def plan(
             remedy=f"Use {', '.join(voices.MANNERS)}.",
         )
     return [
-        Utterance(speaker, sentence, emotion, take)
+        Line(speaker, sentence, emotion, take)
         for speaker in range(1, speakers + 1)
         for sentence in range(1, sentences + 1)
         for emotion in emotions
@@ -85,18 +86,18 @@ def plan(
     ]
 
 
-def render(utterance: Utterance, *, seed: int = 0) -> np.ndarray:
-    """Synthesise one utterance; it depends on the seed and on itself, not on what else is in the corpus.
+def render(line: Line, *, seed: int = 0) -> np.ndarray:
+    """Synthesise one line; its sound depends on the seed and on itself, not on what else is in the corpus.
 
     Returns:
         float32 of shape (n,) at 16 kHz.
     """
-    emotion = list(voices.MANNERS).index(utterance.emotion)
-    person = np.random.default_rng([seed, utterance.speaker])
-    voice = voices.speaker(person, female=utterance.speaker % 2 == 1)
-    rng = np.random.default_rng([seed, utterance.speaker, utterance.sentence, emotion, utterance.take])
-    manner = voices.vary(voices.MANNERS[utterance.emotion], rng)
-    return voices.say(voices.SENTENCES[utterance.sentence - 1], voice, manner, rng)
+    emotion = list(voices.MANNERS).index(line.emotion)
+    person = np.random.default_rng([seed, line.speaker])
+    voice = voices.speaker(person, female=line.speaker % 2 == 1)
+    rng = np.random.default_rng([seed, line.speaker, line.sentence, emotion, line.take])
+    manner = voices.vary(voices.MANNERS[line.emotion], rng)
+    return voices.say(voices.SENTENCES[line.sentence - 1], voice, manner, rng)
 
 
 def synthesize(
@@ -119,7 +120,7 @@ def synthesize(
         sentences: how many texts, 1..8.
         takes: how often each one is said, 1..99.
         emotions: which of the seven.
-        seed: another seed gives other speakers and other takes.
+        seed: 0 or more; another seed gives other speakers and other takes.
         progress: called with files written and all files.
 
     Returns:
@@ -129,19 +130,21 @@ def synthesize(
         ParameterError: see `plan`.
         CorpusError: if a file cannot be written.
     """
-    utterances = plan(speakers=speakers, sentences=sentences, takes=takes, emotions=emotions)
+    if seed < 0:
+        raise ParameterError(f"seed = {seed}; it must not be negative")
+    lines = plan(speakers=speakers, sentences=sentences, takes=takes, emotions=emotions)
     root = Path(folder)
     paths = []
     try:
         root.mkdir(parents=True, exist_ok=True)
         (root / "README.txt").write_text(NOTICE, encoding="utf-8")
-        for done, utterance in enumerate(utterances, start=1):
-            path = root / utterance.path
+        for done, line in enumerate(lines, start=1):
+            path = root / line.path
             path.parent.mkdir(exist_ok=True)
-            _write(path, render(utterance, seed=seed))
+            _write(path, render(line, seed=seed))
             paths.append(path)
             if progress is not None:
-                progress(done, len(utterances))
+                progress(done, len(lines))
     except OSError as error:
         raise CorpusError(
             f"cannot be written ({error.strerror})", path=error.filename or root, remedy="Choose another folder."
@@ -160,3 +163,32 @@ def _write(path: Path, samples: np.ndarray) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _read(name: str, path: Path) -> Utterance | None:
+    match = _PATTERN.fullmatch(name)
+    if match is None:
+        return None
+    speaker, sentence, emotion, _ = match.groups()
+    if emotion not in EMOTIONS:
+        raise FileNameError(f"the synthetic corpus has no emotion {emotion!r}", path=path)
+    return Utterance(
+        emotion=emotion,
+        native_label=emotion,
+        key=name,
+        speaker=speaker,
+        gender="female" if speaker.endswith("f") else "male",
+        sentence=sentence,
+    )
+
+
+SYNTHETIC = Corpus(
+    name=NAME,
+    title="Synthetic voices (computed, not people)",
+    language="",
+    licence="CC0-1.0",
+    url="",
+    layout="s01f/synthetic-s01f-t01-angry-01.wav",
+    editions=(),
+    read=_read,
+)

@@ -109,6 +109,7 @@ class Manner:
 
 
 MANNERS: Mapping[str, Manner] = {
+    # pitch, range, slope, tempo, level, open quotient, tilt, breath, jitter, second formant
     "angry": Manner(1.30, 5.0, -4.0, 1.15, 8.0, 0.42, 4_500.0, 0.6, 0.014, 1.00),
     "disgust": Manner(0.90, 2.5, -3.5, 0.80, 1.0, 0.52, 1_800.0, 1.6, 0.016, 0.92),
     "fear": Manner(1.55, 2.5, 1.0, 1.30, 1.0, 0.66, 2_600.0, 2.6, 0.022, 1.02),
