@@ -308,6 +308,7 @@ def score(
     probabilities: npt.NDArray[Any],
     labels: Sequence[str],
     *,
+    predicted: Labels | None = None,
     speakers: Labels | None = None,
     resamples: int = 1000,
     seed: int = 0,
@@ -318,6 +319,7 @@ def score(
         truth: labels, shape (n,).
         probabilities: shape (n, k), columns in the order of `labels`.
         labels: all classes.
+        predicted: shape (n,); None takes the most probable label of each row.
         speakers: for the interval, shape (n,).
         resamples, seed: for the interval.
 
@@ -328,7 +330,8 @@ def score(
     """
     if probabilities.shape != (len(truth), len(labels)):
         raise ParameterError(f"{len(truth)} clips and {len(labels)} classes, but probabilities {probabilities.shape}")
-    predicted = np.asarray(labels)[probabilities.argmax(axis=1)]
+    if predicted is None:
+        predicted = np.asarray(labels)[probabilities.argmax(axis=1)]
     matrix = confusion(truth, predicted, labels)
     return Scores(
         labels=tuple(labels),

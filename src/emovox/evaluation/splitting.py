@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,10 @@ class EvaluationProtocol(ABC):
         Raises:
             ProtocolError: if the protocol cannot be carried out on these rows.
         """
+
+    def with_seed(self, seed: int) -> Self:
+        """Give the same protocol with another seed; one that draws nothing stays as it is."""
+        return dataclasses.replace(self, seed=seed) if hasattr(self, "seed") else self  # type: ignore[type-var]
 
     def separates_speakers(self, table: pd.DataFrame) -> bool:
         """Whether nobody is heard both in training and in the test."""
