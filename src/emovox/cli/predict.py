@@ -116,7 +116,7 @@ def _run(
                         done += 1
                         failed += not succeeded
         except KeyboardInterrupt:
-            common.warn(f"{done} of {len(recordings)} were done")
+            common.warn(f"Interrupted: {done} of {len(recordings)} were done")
             raise
     return failed
 

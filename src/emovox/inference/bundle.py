@@ -41,7 +41,7 @@ class BundleMetadata:
         input: ``waveform`` (mono samples) or ``classic`` (the vector of `emovox.features.classic`).
         sample_rate: rate in Hz that the input is brought to; None leaves each recording at its own.
         feature_version: version of the feature set that the model was trained on; None for waveforms.
-        max_seconds: longest clip in one call; longer ones are cut. None for no limit.
+        max_seconds: longest clip in one call; longer ones are cut. None where the model sets no limit.
         training: what it was trained on, such as ``{"corpora": [{"name", "clips", "speakers", "licence"}]}``.
         licence: of the model. permits: what that allows, in plain words.
         scores: measured figures, each with its corpus, protocol and number of speakers.
@@ -234,11 +234,12 @@ def resolve(source: str | os.PathLike[str] | None) -> Path:
     named = packaged_bundles()
     if isinstance(source, str) and source in named:
         return named[source]
+    names = f", or one of: {', '.join(named)}" if named else ""
     raise BundleError(
         "no such bundle file and no bundle of that name",
         code="not_found",
         path=str(source),
-        remedy=f"Give a .onnx file that `emovox train` wrote, or one of: {', '.join(named) or 'none is packaged'}.",
+        remedy=f"Give a .onnx file that `emovox train` wrote{names}.",
     )
 
 

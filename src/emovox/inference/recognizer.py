@@ -25,6 +25,9 @@ from emovox.inference.bundle import Bundle, BundleMetadata, available_threads
 Recording: TypeAlias = audio.Source | Waveform
 """A path, the bytes of a file, a binary file object, or a waveform in memory."""
 
+LONGEST_FEATURES_S = 300.0
+"""Where a bundle sets no limit, longer recordings are cut all the same: a spectrogram of an hour fills gigabytes."""
+
 logger = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -199,8 +202,8 @@ class Recognizer:
 
     def _inputs(self, samples: Samples, rate: int) -> list[tuple[npt.NDArray[np.float32], int]]:
         """Cut samples to what the model takes in one call; with each part goes its length."""
-        longest = self.meta.max_seconds
-        count = 1 if longest is None else max(1, math.ceil(len(samples) / (longest * rate)))
+        longest = self.meta.max_seconds or LONGEST_FEATURES_S
+        count = max(1, math.ceil(len(samples) / (longest * rate)))
         parts = np.array_split(samples, count)
         return [(part if self._features is None else self._features(part, rate), len(part)) for part in parts]
 
