@@ -1,6 +1,6 @@
 """What a corpus is: its facts, and a function that reads what the name of a recording says.
 
-A new corpus is one file with a `Corpus` in it and one entry in `emovox.corpora.CORPORA`.
+A new corpus is one file with a `Corpus` in it and one entry in `emovox.corpora.registry`.
 """
 
 from __future__ import annotations

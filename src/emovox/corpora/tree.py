@@ -39,7 +39,7 @@ def list_files(root: Path) -> Tree:
     if not root.is_dir():
         missing = not os.path.lexists(root)
         raise CorpusError(
-            "no such folder" if missing else "is not a folder",
+            "no such file or folder" if missing else "is not a folder",
             code="not_found" if missing else "not_a_folder",
             path=root,
             remedy="Check the path.",
