@@ -126,7 +126,8 @@ def _encode_track(container: av.container.OutputContainer, stream: av.AudioStrea
     frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
     context = stream.codec_context
     resampler = av.AudioResampler(context.format.name, frame.layout, rate, frame_size=context.frame_size or 1_024)
-    for part in [*resampler.resample(frame), *resampler.resample(None), None]:
+    parts = [*resampler.resample(frame), *resampler.resample(None)] if len(signal) else []
+    for part in [*parts, None]:
         container.mux(stream.encode(part))
 
 

@@ -80,7 +80,9 @@ def test_wav_with_trailing_chunks(rest: list[tuple[bytes, bytes]], form: bytes, 
 def test_wav_with_leading_chunks(voice: Signal) -> None:
     """A broadcast WAV has kilobytes of text before the samples; odd chunks are padded."""
     bext = b"description".ljust(602, b"\0") + b"A=PCM,F=16000,W=16,M=mono\r\n" * 200
-    file = wav_chunks((b"bext", bext), (b"junk", b"x" * 77), wav_format(), (b"fact", b"\0" * 4), (b"data", pcm16(voice)))
+    file = wav_chunks(
+        (b"bext", bext), (b"junk", b"x" * 77), wav_format(), (b"fact", b"\0" * 4), (b"data", pcm16(voice))
+    )
     np.testing.assert_allclose(audio.load(file).samples, voice, atol=1e-4)
 
 
@@ -204,7 +206,8 @@ def test_channels_and_rate_that_change_within_a_file(clip: Signal) -> None:
     stereo = np.stack([clip, clip], axis=1)
     doubled = soxr.resample(clip, 16_000, 32_000)
     file = b"".join(
-        sound_files.encode(part, "adts", rate=rate) for part, rate in ((clip, 16_000), (stereo, 16_000), (doubled, 32_000))
+        sound_files.encode(part, "adts", rate=rate)
+        for part, rate in ((clip, 16_000), (stereo, 16_000), (doubled, 32_000))
     )
     found = audio.load(file)
     assert abs(found.duration_s - 3 * len(clip) / 16_000) < 0.4
@@ -231,7 +234,8 @@ def test_lossy_formats_may_overshoot(kind: str) -> None:
         "[playlist]\nFile1={path}\n",
         "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n",
         '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet>'
-        '<Representation mimeType="audio/mp4"><BaseURL>{path}</BaseURL></Representation></AdaptationSet></Period></MPD>',
+        '<Representation mimeType="audio/mp4"><BaseURL>{path}</BaseURL></Representation>'
+        "</AdaptationSet></Period></MPD>",
     ],
     ids=["hls", "m3u", "concat", "pls", "sdp", "dash"],
 )
@@ -245,3 +249,9 @@ def test_playlists_are_not_followed(text: str, ending: str, tmp_path, voice: Sig
         with pytest.raises(AudioError) as caught:
             audio.load(source)
         assert caught.value.code == "not_audio"
+
+
+def test_tracks_that_appear_within_a_file(clip: Signal) -> None:
+    """As when a television recording begins before the programme."""
+    file = sound_files.encode(clip, "mpeg-ts") + sound_files.encode(np.stack([clip] * 2, axis=1), "mpeg-ts")
+    assert audio.load(file).duration_s > 2 * len(clip) / 16_000

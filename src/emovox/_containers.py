@@ -35,6 +35,7 @@ class End(Enum):
     AS_STATED = "where the header says, or it does not say"
     CUT = "before the header says"
     OPEN = "the length was left open, or further streams follow: libsndfile would stop early"
+    LOST = "among more chunks than any recording has"
 
 
 class _File(Protocol):
@@ -124,9 +125,9 @@ def _chunk_end(file: _File, position: int, header: str, payload: bytes, *, align
                 return End.AS_STATED
             return End.CUT if begin + length > file.size + SLACK_BYTES else End.AS_STATED
         if length < 0:
-            break
+            return End.CUT
         position = begin + -(-length // align) * align
-    return End.AS_STATED
+    return End.LOST
 
 
 def _mp4_end(file: _File) -> End:

@@ -65,6 +65,8 @@ def open_decoder(file: SourceFile) -> Iterator[Decoder]:
     end = find_end(file)
     if end is End.CUT:
         raise _incomplete("ends before its header says", file.name)
+    if end is End.LOST:
+        raise _not_audio("holds more parts than a recording has", file.name)
     magic = file.read(4)
     file.seek(0)
     sound = _open_sndfile(file) if magic in SNDFILE_MAGIC and end is not End.OPEN else None
@@ -97,6 +99,10 @@ def _incomplete(message: str, name: str | None) -> AudioError:
     return AudioError(
         f"{message}; it is incomplete or damaged", code="truncated", path=name, remedy="Copy or download it again."
     )
+
+
+def _not_audio(message: str, name: str | None) -> AudioError:
+    return AudioError(message, code="not_audio", path=name, remedy="Use WAV, FLAC, OGG, Opus, MP3, m4a or webm.")
 
 
 class _SndfileDecoder:
@@ -150,7 +156,7 @@ class _FFmpegDecoder:
         try:
             self._container = av.open(self._file, mode="r", options=options, metadata_errors="replace")
         except self._errors as error:
-            raise self._not_audio("is not a recording in a known format, or its beginning is damaged") from error
+            raise _not_audio("is not a recording in a known format, or its beginning is damaged", self._name) from error
         try:
             self._choose_stream()
         except BaseException:
@@ -166,7 +172,7 @@ class _FFmpegDecoder:
                 break
         else:
             tracks = len(self._container.streams.audio)
-            raise self._not_audio("holds no sound track" if not tracks else "holds no sound track that can be decoded")
+            raise _not_audio(f"holds no sound track{' that can be decoded' if tracks else ''}", self._name)
         self._stream = stream
         self.rate = int(codec.sample_rate)
         self.channels = int(codec.channels)
@@ -183,6 +189,17 @@ class _FFmpegDecoder:
         return 0
 
     def blocks(self) -> Iterator[Block]:
+        """Gather frames, which are short and would each keep a larger buffer alive."""
+        held: list[Block] = []
+        for block in self._float_frames():
+            if held and (sum(map(len, held)) * block.shape[1] >= BLOCK_SAMPLES or held[0].shape[1] != block.shape[1]):
+                yield np.concatenate(held)
+                held = []
+            held.append(block)
+        if held:
+            yield np.concatenate(held)
+
+    def _float_frames(self) -> Iterator[Block]:
         resampler, setup, changes = None, None, 0
         for frame in self._frames():
             found = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -211,7 +228,7 @@ class _FFmpegDecoder:
         """Decode; like every player, pass over a few damaged packets, but say so."""
         packets, damaged = 0, 0
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in self._packets():
                 packets += 1
                 try:
                     frames = packet.decode()
@@ -226,6 +243,11 @@ class _FFmpegDecoder:
         if damaged:
             _log.warning("%s: passed over %d damaged packet(s)", self._name or "recording", damaged)
 
-    def _not_audio(self, message: str) -> AudioError:
-        remedy = "Use WAV, FLAC, OGG, Opus, MP3, m4a or webm."
-        return AudioError(message, code="not_audio", path=self._name, remedy=remedy)
+    def _packets(self) -> Iterator[Any]:
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.stream_index == self._stream.index:
+                    yield packet
+        except IndexError:
+            # After the last packet PyAV looks up tracks that appeared in the middle of the file, which it cannot find.
+            return
