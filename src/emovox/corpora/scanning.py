@@ -90,11 +90,8 @@ def recognise(folder: str | os.PathLike[str]) -> list[Found]:
     """
     counts: dict[str, int] = {}
     for path in list_files(Path(folder)).audio:
-        try:
-            named = _named(path)
-        except FileNameError:
-            continue
-        if named is not None:
+        named = _named(path)
+        if isinstance(named, tuple):
             counts[named[0].name] = counts.get(named[0].name, 0) + 1
     found = [Found(CORPORA[name], clips) for name, clips in counts.items()]
     return sorted(found, key=lambda item: -item.clips)
@@ -175,20 +172,20 @@ def _read_folder(root: Path, tree: Tree, *, keep_copies: bool) -> tuple[_Listing
             path=root,
             remedy="Unpack the corpus there, or give the folder that holds it.",
         )
-    rest = _read_names(tree.audio, listing, keep_copies=keep_copies)
+    rest, faults = _read_names(tree.audio, listing, keep_copies=keep_copies)
     parts = [manifest.build(listing.rows)]
     if rest and (root / tables.AUDFORMAT_HEADER).is_file():
         declared = tables.read_audformat(root)
         # Recordings that the database names and that are not there stay in: opening them reports them.
         parts.append(declared[~declared["path"].isin({str(path) for path in set(tree.audio) - set(rest)})])
         rest = [path for path in rest if str(path) not in set(declared["path"])]
-    own, unknown = folders.rows(root, rest)
+    own, unknown = folders.rows(root, rest, speakers=not listing.rows, known=CORPORA)
     parts.append(manifest.build(own))
     table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     if not len(table) and len(unknown) == len(tree.audio):
         raise _unrecognised(root, tree.audio)
     for path in unknown:
-        listing.problem(NAME, path, "is named as in no corpus and lies in no folder of an emotion")
+        listing.problem(NAME, path, faults.get(path, "is named as in no corpus and lies in no folder of an emotion"))
     return listing, manifest.validate(table)
 
 
@@ -203,46 +200,62 @@ def _unrecognised(root: Path, audio_files: list[Path]) -> CorpusError:
     )
 
 
-def _named(path: Path) -> tuple[Corpus, Utterance] | None:
+@dataclass(frozen=True)
+class _Fault:
+    """A name built like those of a corpus that says something impossible."""
+
+    corpus: Corpus
+    message: str
+
+
+def _named(path: Path) -> tuple[Corpus, Utterance] | _Fault | None:
     """Find the corpus that a name belongs to; a fault counts only if no corpus reads it."""
-    fault: FileNameError | None = None
+    fault: _Fault | None = None
     for corpus in CORPORA.values():
         try:
             utterance = corpus.utterance(path)
         except FileNameError as error:
-            fault = fault or error
+            fault = fault or _Fault(corpus, error.message)
             continue
         if utterance is not None:
             return corpus, utterance
-    if fault is not None:
-        raise fault
-    return None
+    return fault
 
 
-def _read_names(paths: Iterable[Path], listing: _Listing, *, keep_copies: bool) -> list[Path]:
-    """Add a row for every recording whose name a corpus knows; give back the others."""
+def _read_names(
+    paths: Iterable[Path], listing: _Listing, *, keep_copies: bool
+) -> tuple[list[Path], Mapping[Path, str]]:
+    """Add a row for every recording whose name a corpus knows; give back the others, and what is wrong with them.
+
+    A faulty name is the fault of a corpus only where that corpus is: otherwise it looks like one by chance.
+    """
     rest: list[Path] = []
+    faults: dict[Path, _Fault] = {}
     first: dict[tuple[str, str], Path] = {}
     found: list[tuple[Path, Corpus, Utterance]] = []
     for path in paths:
-        try:
-            named = _named(path)
-        except FileNameError as error:
-            listing.problem(NAME, path, error.message)
-            continue
-        if named is None:
+        named = _named(path)
+        if isinstance(named, _Fault):
+            faults[path] = named
+        elif named is None:
             rest.append(path)
-            continue
-        found.append((path, *named))
-        identity = (named[0].name, named[1].key)
-        first[identity] = min(first.get(identity, path), path, key=_preference)
+        else:
+            found.append((path, *named))
+            identity = (named[0].name, named[1].key)
+            first[identity] = min(first.get(identity, path), path, key=_preference)
     for path, corpus, utterance in found:
         kept = first[corpus.name, utterance.key]
         if keep_copies or path == kept:
             listing.rows.append(corpus.row(path, utterance))
         else:
             listing.problem(COPY, path, f"is a further copy of {kept}")
-    return rest
+    present = {corpus.name for _, corpus, _ in found}
+    for path, fault in faults.items():
+        if fault.corpus.name in present:
+            listing.problem(NAME, path, fault.message)
+        else:
+            rest.append(path)
+    return sorted(rest), {path: fault.message for path, fault in faults.items()}
 
 
 def _preference(path: Path) -> tuple[bool, int, str]:
