@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import sys
 from collections import Counter
 from pathlib import Path
@@ -23,12 +24,12 @@ for _command in (corpora_data.download, corpora_data.synthesize, corpora_data.au
     app.command()(_command)
 
 _MANIFEST_SUFFIXES = (".csv", ".parquet")
-_EXAMPLES = 5
+_SHOWN, _SHOWN_FAILURES = 5, 20
 _KINDS = {
-    "name": "name not understood",
-    "audio": "recording not readable",
-    "folder": "folder not readable",
-    "copy": "further copy of an utterance",
+    "name": "names not understood",
+    "audio": "recordings not readable",
+    "folder": "folders not readable",
+    "copy": "further copies of an utterance",
 }
 
 
@@ -66,7 +67,10 @@ def list_corpora(
 @app.command()
 def scan(
     folder: Annotated[
-        Path, typer.Argument(help="Folder with corpora; or a .csv, .tsv or .parquet of recordings; or a db.yaml.")
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Folder with corpora; or a .csv, .tsv or .parquet of recordings; or a db.yaml."
+        ),
     ],
     manifest_file: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the manifest: .csv or .parquet.")
@@ -113,7 +117,7 @@ def scan(
     if manifest_file is not None and len(selection.table):
         manifest.write(selection.table, manifest_file)
     _print_scan(result, selection, manifest_file, output)
-    if not len(selection.table):
+    if len(result.table) and not len(selection.table):
         raise CorpusError(
             "leaves no recording with these labels",
             code="empty",
@@ -134,7 +138,7 @@ def _print_scan(result: ScanResult, selection: Selection, manifest_file: Path | 
         return
     if output is Format.CSV:
         _print_csv([_flat(summary) for summary in summaries])
-    else:
+    elif summaries:
         _print_summaries(summaries)
         _print_emotions(summaries)
     _print_left_out(result, selection, quiet=output is Format.CSV)
@@ -170,13 +174,13 @@ def _print_summaries(summaries: list[Summary]) -> None:
             "corpus": summary.name,
             "clips": f"{summary.clips:,}",
             "official": "" if summary.official_clips is None else f"{summary.official_clips:,}",
-            "seconds": "" if summary.seconds != summary.seconds else f"{summary.seconds:,.0f}",
+            "seconds": "" if math.isnan(summary.seconds) else f"{summary.seconds:,.0f}",
             "speakers": _speakers(summary),
             "missing of the official release": _missing(summary),
         }
         for summary in summaries
     ]
-    _print_table(rows, tuple(rows[0]) if rows else (), numbers=("clips", "official", "seconds", "speakers"))
+    _print_table(rows, tuple(rows[0]), numbers=("clips", "official", "seconds", "speakers"))
 
 
 def _print_emotions(summaries: list[Summary]) -> None:
@@ -205,8 +209,8 @@ def _missing(summary: Summary) -> str:
         return "nothing" if summary.missing_clips == 0 else f"nothing; {-summary.missing_clips:,} more than stated"
     parts = [f"{summary.missing_clips:,} clips"] if summary.missing_clips > 0 else []
     if summary.missing_speakers:
-        shown = ", ".join(summary.missing_speakers[:_EXAMPLES])
-        more = len(summary.missing_speakers) - _EXAMPLES
+        shown = ", ".join(summary.missing_speakers[:_SHOWN])
+        more = len(summary.missing_speakers) - _SHOWN
         parts.append(f"speakers {shown}{f' and {more} more' if more > 0 else ''}")
     parts.extend(f"{clips:,} {emotion}" for emotion, clips in summary.missing_emotions.items())
     return "; ".join(parts)
@@ -219,14 +223,13 @@ def _print_left_out(result: ScanResult, selection: Selection, *, quiet: bool) ->
         say(f"Counted as another emotion: {count:,} {emotion}")
     for emotion, count in sorted(selection.dropped.items()):
         say(f"Left out: {count:,} {emotion or 'without a label'} (outside the label set)")
-    kinds = Counter(problem.kind for problem in result.problems)
-    for kind, count in kinds.items():
-        say(f"Left out: {count:,} {_KINDS[kind]}{'' if count == 1 else ' each' if kind == 'copy' else ''}")
-        of_kind = [problem for problem in result.problems if problem.kind == kind]
-        for problem in of_kind[: _EXAMPLES if kind in ("copy", "name") else None]:
+    for kind, count in Counter(problem.kind for problem in result.problems).items():
+        say(f"Left out: {_KINDS[kind]}: {count:,}")
+        shown = _SHOWN_FAILURES if kind in ("audio", "folder") else _SHOWN
+        for problem in [problem for problem in result.problems if problem.kind == kind][:shown]:
             say(f"  {problem.path}: {problem.message}")
-        if kind in ("copy", "name") and count > _EXAMPLES:
-            say(f"  and {count - _EXAMPLES:,} more; --format json names all")
+        if count > shown:
+            say(f"  and {count - shown:,} more; --format json names all")
     if result.other_files:
         kinds_of_file = ", ".join(f"{count:,} {ending or 'unnamed'}" for ending, count in result.other_files.items())
         say(f"Passed over: other files ({kinds_of_file})")
@@ -238,6 +241,7 @@ def _print_left_out(result: ScanResult, selection: Selection, *, quiet: bool) ->
 
 def _flat(summary: Summary) -> dict[str, Any]:
     values = summary.to_dict()
+    values["seconds"] = "" if math.isnan(summary.seconds) else round(summary.seconds, 3)
     values["missing_speakers"] = " ".join(summary.missing_speakers)
     for field in ("emotions", "missing_emotions"):
         values[field] = " ".join(f"{emotion}={clips}" for emotion, clips in values[field].items())
