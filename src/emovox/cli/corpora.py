@@ -212,7 +212,8 @@ def _missing(summary: Summary) -> str:
         shown = ", ".join(summary.missing_speakers[:_SHOWN])
         more = len(summary.missing_speakers) - _SHOWN
         parts.append(f"speakers {shown}{f' and {more} more' if more > 0 else ''}")
-    parts.extend(f"{clips:,} {emotion}" for emotion, clips in summary.missing_emotions.items())
+    else:
+        parts.extend(f"{clips:,} {emotion}" for emotion, clips in summary.missing_emotions.items())
     return "; ".join(parts)
 
 

@@ -73,10 +73,11 @@ class Found:
 
 @dataclass
 class _Listing:
-    """Rows and problems as they are gathered."""
+    """Rows and problems as they are gathered; `copies` gives the further copies of the recording that a row names."""
 
     rows: list[dict[str, object]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    copies: dict[str, list[Path]] = field(default_factory=dict)
 
     def problem(self, kind: str, path: object, message: str) -> None:
         self.problems.append(Problem(kind, str(path), message))
@@ -112,8 +113,8 @@ def scan(
     Args:
         source: a folder, a CSV or Parquet file (see `emovox.corpora.tables.read_table`), or a ``db.yaml``.
         durations: open every recording and note its length; False trusts names and is much faster.
-        keep_copies: list an utterance as often as it is there; otherwise the first of the lossless, then the least
-            deeply nested, then the alphabetically first of its files.
+        keep_copies: list an utterance as often as it is there; otherwise once: a lossless file rather than another,
+            then the least deeply nested, then the first by name; the next one if that cannot be read.
         progress: called while recordings are opened.
 
     Returns:
@@ -133,6 +134,9 @@ def scan(
         listing, table = _read_folder(path, tree, keep_copies=keep_copies)
     if durations:
         table = _measure(table, listing, progress)
+    for kept, copies in listing.copies.items():
+        for copy in copies:
+            listing.problem(COPY, copy, f"is a further copy of {kept}")
     return ScanResult(
         source=Path(source),
         table=table,
@@ -231,8 +235,8 @@ def _read_names(
     """
     rest: list[Path] = []
     faults: dict[Path, _Fault] = {}
-    first: dict[tuple[str, str], Path] = {}
-    found: list[tuple[Path, Corpus, Utterance]] = []
+    same: dict[tuple[str, str], list[Path]] = {}
+    rows: dict[Path, dict[str, object]] = {}
     for path in paths:
         named = _named(path)
         if isinstance(named, _Fault):
@@ -240,16 +244,16 @@ def _read_names(
         elif named is None:
             rest.append(path)
         else:
-            found.append((path, *named))
-            identity = (named[0].name, named[1].key)
-            first[identity] = min(first.get(identity, path), path, key=_preference)
-    for path, corpus, utterance in found:
-        kept = first[corpus.name, utterance.key]
-        if keep_copies or path == kept:
-            listing.rows.append(corpus.row(path, utterance))
-        else:
-            listing.problem(COPY, path, f"is a further copy of {kept}")
-    present = {corpus.name for _, corpus, _ in found}
+            corpus, utterance = named
+            rows[path] = corpus.row(path, utterance)
+            same.setdefault((corpus.name, utterance.key), []).append(path)
+    if not keep_copies:
+        for kept, *copies in (sorted(files, key=_preference) for files in same.values() if len(files) > 1):
+            listing.copies[str(kept)] = copies
+            for copy in copies:
+                del rows[copy]
+    listing.rows.extend(rows.values())
+    present = {corpus for corpus, _ in same}
     for path, fault in faults.items():
         if fault.corpus.name in present:
             listing.problem(NAME, path, fault.message)
@@ -264,33 +268,43 @@ def _preference(path: Path) -> tuple[bool, int, str]:
 
 def _measure(table: pd.DataFrame, listing: _Listing, progress: Progress | None) -> pd.DataFrame:
     """Fill in durations; rows whose recording cannot be opened go to the problems."""
-    lengths: dict[str, float | AudioError] = {}
+    lengths: dict[str, tuple[str, float] | None] = {}
+    paths: list[str] = []
     seconds: list[float] = []
-    for done, (path, start, end) in enumerate(zip(table["path"], table["start"], table["end"], strict=True), start=1):
-        if path not in lengths:
-            lengths[path] = _length(path)
-        length = lengths[path]
-        if isinstance(length, AudioError):
-            listing.problem(AUDIO, path, str(length.message))
-            seconds.append(math.nan)
-        else:
-            begin = 0.0 if math.isnan(start) else start
-            stop = length if math.isnan(end) else min(end, length)
-            if stop <= begin:
-                listing.problem(AUDIO, path, f"ends at {length:.2f} s, before the part from {begin:g} s begins")
-            seconds.append(stop - begin if stop > begin else math.nan)
+    for done, (name, start, end) in enumerate(zip(table["path"], table["start"], table["end"], strict=True), start=1):
+        if name not in lengths:
+            lengths[name] = _first_readable(name, listing)
+        path, length = lengths[name] or (name, math.nan)
+        begin = 0.0 if math.isnan(start) else start
+        stop = length if math.isnan(end) or math.isnan(length) else min(end, length)
+        if stop <= begin:
+            listing.problem(AUDIO, path, f"ends at {length:.2f} s, before the part from {begin:g} s begins")
+        paths.append(path)
+        seconds.append(stop - begin if stop > begin else math.nan)
         if progress is not None:
             progress(done, len(table))
-    measured = table.assign(duration=seconds)
+    measured = table.assign(path=paths, duration=seconds)
     return measured[measured["duration"].notna()].reset_index(drop=True)
 
 
-def _length(path: str) -> float | AudioError:
+def _first_readable(path: str, listing: _Listing) -> tuple[str, float] | None:
+    """Give a recording and its length in seconds, or those of its first copy that can be read."""
+    candidate = path
+    while True:
+        try:
+            return candidate, _length(candidate)
+        except AudioError as error:
+            listing.problem(AUDIO, candidate, error.message)
+        copies = listing.copies.pop(candidate, [])
+        if not copies:
+            return None
+        candidate = str(copies[0])
+        listing.copies[candidate] = copies[1:]
+
+
+def _length(path: str) -> float:
     least = audio.DEFAULT_LIMITS.min_duration_s
-    try:
-        length = audio.duration_s(path)
-    except AudioError as error:
-        return error
+    length = audio.duration_s(path)
     if length < least:
-        return AudioError(f"is {length:.3f} s long; at least {least:g} s are needed", code="too_short", path=path)
+        raise AudioError(f"is {length:.3f} s long; at least {least:g} s are needed", code="too_short", path=path)
     return length
