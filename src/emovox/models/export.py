@@ -57,6 +57,9 @@ def bundle_bytes(estimator: Any, meta: BundleMetadata) -> bytes:
             f"the model knows {', '.join(classes)} but its description says {', '.join(meta.labels)}",
             remedy="Describe the model with the labels that it was trained on.",
         )
+    features = getattr(estimator, "n_features_in_", CLASSIC_INPUT_SIZE)
+    if meta.input == "classic" and features != CLASSIC_INPUT_SIZE:
+        raise ModelError(f"the model takes {features} features; a bundle gives it {CLASSIC_INPUT_SIZE}")
     model = _graph(estimator, meta)
     order_columns(model, OUTPUT, classes, meta.labels)
     tidy(model, producer=PRODUCER, version=emovox.__version__)
@@ -81,7 +84,9 @@ def _classes(estimator: Any) -> Sequence[Any]:
 def _graph(estimator: Any, meta: BundleMetadata) -> onnx.ModelProto:
     try:
         if hasattr(estimator, "to_onnx_model"):
-            model: onnx.ModelProto = estimator.to_onnx_model()
+            model = estimator.to_onnx_model()
+            if not isinstance(model, onnx.ModelProto):
+                raise ModelError(f"to_onnx_model of {type(estimator).__name__} gave no ONNX model")
             return model
         if meta.input != "classic":
             raise ModelError(f"{type(estimator).__name__} takes features; its description says {meta.input!r}")
@@ -102,6 +107,8 @@ def sklearn_graph(estimator: Any) -> onnx.ModelProto:
 
     from emovox.models import knn_onnx, svc_onnx
 
+    if not hasattr(estimator, "predict_proba"):  # skl2onnx would pass off its scores as probabilities
+        raise ModelError(f"{type(estimator).__name__} gives no probabilities")
     svc_onnx.register()
     knn_onnx.register()
     last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
@@ -112,8 +119,6 @@ def sklearn_graph(estimator: Any) -> onnx.ModelProto:
         options={id(last): {"zipmap": False}, StandardScaler: {"div": "div"}},
         target_opset={"": OPSET, "ai.onnx.ml": 3},
     )
-    if OUTPUT not in {item.name for item in model.graph.output}:
-        raise ModelError(f"{type(last).__name__} gives no probabilities")
     keep_output(model, OUTPUT)
     return model
 
