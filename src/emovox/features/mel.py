@@ -55,6 +55,6 @@ def mel_filterbank(
     ramps = edges[:, None] - bins[None, :]
     rising, falling = -ramps[:-2] / width[:-1, None], ramps[2:] / width[1:, None]
     filters = np.maximum(0, np.minimum(rising, falling)) * (2.0 / (edges[2:] - edges[:-2]))[:, None]
-    filters = filters.astype(np.float32)
-    filters.setflags(write=False)
-    return filters
+    narrow: npt.NDArray[np.float32] = filters.astype(np.float32)
+    narrow.setflags(write=False)
+    return narrow
