@@ -101,7 +101,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(self.classes_) < 2:
             raise ParameterError("at least two emotions are needed to learn from")
         self.trunk_ = self._build_trunk()
-        embedded = np.stack([self._embed(X, view=view) for view in range(self.views + 1)], axis=1)
+        embedded = np.stack([self._embed(X, view=view, of=self.views + 1) for view in range(self.views + 1)], axis=1)
         weight = self._clip_weights(targets, speakers)
         self.temperature_ = self._find_temperature(embedded, targets, speakers, weight)
         self.mean_, self.coef_, self.intercept_ = self._fit_head(embedded, targets, weight)
@@ -110,7 +110,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def embed(self, X: Sequence[Samples]) -> Floats:
         """Give the pooled hidden states, shape (n, 2 * width * number of pooled blocks)."""
         check_is_fitted(self)
-        return self._embed(X, view=0)
+        return self._embed(X)
 
     def decision_function(self, X: Sequence[Samples]) -> Floats:
         """Give calibrated logits, shape (n, classes)."""
@@ -172,8 +172,8 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise MissingExtraError.for_extra("deep", "speechnet") from error
         return load_trunk(self.weights, blocks=max(blocks), weight_bits=self.weight_bits)
 
-    def _embed(self, X: Sequence[Samples], *, view: int) -> Floats:
-        """Embed each clip (view 0) or an augmented version of it (views 1, 2, ...)."""
+    def _embed(self, X: Sequence[Samples], *, view: int = 0, of: int = 1) -> Floats:
+        """Embed each clip (view 0) or an augmented version of it (views 1 to `of` - 1)."""
         import torch
 
         from emovox.models.whisper import digest
@@ -203,7 +203,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             for row in pool.map(lambda clip: cache.get(clip, compute), X):
                 rows.append(row)
                 if self.progress is not None:
-                    self.progress(view * len(X) + len(rows), (self.views + 1 if view else 1) * len(X))
+                    self.progress(view * len(X) + len(rows), of * len(X))
         finally:
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)

@@ -1,0 +1,210 @@
+"""speechnet as a classifier, as a graph, and on people whom it has not heard."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper, numpy_helper
+from sklearn.base import clone
+from sklearn.metrics import balanced_accuracy_score
+from speechnet_files import tiny_whisper
+
+from emovox.audio import load
+from emovox.errors import ModelError, ParameterError
+from emovox.models.augment import Augmenter, add_at_snr
+from emovox.models.embeddings import EmbeddingCache
+from emovox.models.packing import pack_weights
+from emovox.models.speechnet import SpeechNet
+
+
+@pytest.fixture(scope="module")
+def clips() -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Twenty-four tones of three speakers: high ones are angry, low ones sad."""
+    rng = np.random.default_rng(0)
+    sounds, emotions, speakers = [], [], []
+    for number in range(24):
+        angry, speaker = number % 2, number % 3
+        pitch = (400 if angry else 150) * (1 + 0.1 * speaker)
+        time = np.arange(rng.integers(6_000, 12_000)) / 16_000
+        sounds.append((np.sin(2 * np.pi * pitch * time) + 0.05 * rng.normal(size=time.size)).astype(np.float32))
+        emotions.append("angry" if angry else "sad")
+        speakers.append(f"speaker-{speaker}")
+    return sounds, np.array(emotions), np.array(speakers)
+
+
+@pytest.fixture(scope="module")
+def model(
+    clips: tuple[list[np.ndarray], np.ndarray, np.ndarray], tmp_path_factory: pytest.TempPathFactory
+) -> SpeechNet:
+    weights = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    tiny_whisper(weights)
+    sounds, emotions, speakers = clips
+    return SpeechNet(weights=weights, pooled_blocks=(1, 2), cache_dir=None).fit(sounds, emotions, groups=speakers)
+
+
+def test_it_is_a_classifier(model: SpeechNet, clips: tuple[list[np.ndarray], np.ndarray, np.ndarray]) -> None:
+    sounds, emotions, _ = clips
+    probabilities = model.predict_proba(sounds)
+    assert probabilities.shape == (24, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert list(model.classes_) == ["angry", "sad"]
+    assert list(model.predict(sounds)) == list(model.classes_[probabilities.argmax(axis=1)])
+    assert model.score(sounds, emotions) == 1.0
+    fresh = clone(model)
+    assert not hasattr(fresh, "coef_")
+    assert fresh.get_params() == model.get_params()
+    again = fresh.fit(sounds, emotions, groups=clips[2]).predict_proba(sounds)
+    np.testing.assert_allclose(again, probabilities, atol=1e-6)
+
+
+def test_one_clip_at_a_time_gives_the_same(
+    model: SpeechNet, clips: tuple[list[np.ndarray], np.ndarray, np.ndarray]
+) -> None:
+    sounds = clips[0][:5]
+    alone = np.concatenate([model.predict_proba([sound]) for sound in sounds])
+    np.testing.assert_allclose(alone, model.predict_proba(sounds), atol=1e-9)
+
+
+def test_wrong_arguments_are_refused(model: SpeechNet, clips: tuple[list[np.ndarray], np.ndarray, np.ndarray]) -> None:
+    sounds, emotions, _ = clips
+    with pytest.raises(ModelError, match="needs pretrained"):
+        SpeechNet().fit(sounds, emotions)
+    with pytest.raises(ParameterError, match="24 clips, 3 labels"):
+        clone(model).fit(sounds, emotions[:3])
+    with pytest.raises(ParameterError, match="balance"):
+        clone(model).set_params(balance="fair").fit(sounds, emotions)
+    with pytest.raises(ParameterError, match="two emotions"):
+        clone(model).fit(sounds, ["sad"] * 24)
+    with pytest.raises(ParameterError, match="pooled_blocks"):
+        clone(model).set_params(pooled_blocks=()).fit(sounds, emotions)
+
+
+def test_graph_gives_the_same_probabilities(model: SpeechNet, voice: np.ndarray) -> None:
+    graph = model.to_onnx_model()
+    onnx.checker.check_model(graph)
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    for samples in (1_600, 9_999, 48_000):
+        clip = np.resize(voice, samples)
+        probabilities, embedding = session.run(None, {"waveform": clip[None]})
+        np.testing.assert_allclose(probabilities, model.predict_proba([clip]), atol=1e-5)
+        np.testing.assert_allclose(embedding, model.embed([clip]), atol=1e-3)
+    two = session.run(None, {"waveform": np.stack([voice, -voice])})[0]
+    np.testing.assert_allclose(two, model.predict_proba([voice, -voice]), atol=1e-5)
+
+
+def test_views_are_learned_and_change_the_layer(
+    model: SpeechNet, clips: tuple[list[np.ndarray], np.ndarray, np.ndarray]
+) -> None:
+    sounds, emotions, speakers = clips
+    seen: list[tuple[int, int]] = []
+    viewed = clone(model).set_params(views=1, progress=lambda done, total: seen.append((done, total)))
+    viewed.fit(sounds, emotions, groups=speakers)
+    assert not np.allclose(viewed.coef_, model.coef_)
+    assert [done for done, _ in seen] == list(range(1, 49))
+    assert {total for _, total in seen} == {48}
+
+
+def test_packing_changes_nothing_but_the_size() -> None:
+    rng = np.random.default_rng(0)
+    integers = rng.integers(-127, 128, size=(64, 96)).astype(np.float32)
+    integers[:, 0] = 127
+    on_grid = (integers * rng.uniform(0.001, 0.1, size=(64, 1))).astype(np.float32)
+    off_grid = rng.normal(size=(96, 64)).astype(np.float32)
+    nodes = [helper.make_node("MatMul", ["x", "first"], ["h"]), helper.make_node("MatMul", ["h", "second"], ["y"])]
+    graph = helper.make_graph(
+        nodes,
+        "two layers",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 64])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 64])],
+        [numpy_helper.from_array(on_grid, "first"), numpy_helper.from_array(off_grid, "second")],
+    )
+    plain = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    before = plain.SerializeToString()
+    after = pack_weights(plain).SerializeToString()
+    assert len(before) - len(after) > 2.5 * 64 * 96
+    x = rng.normal(size=(1, 64)).astype(np.float32)
+    results = [onnxruntime.InferenceSession(data).run(None, {"x": x})[0] for data in (before, after)]
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-5, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32 - 1))
+def test_augmentation_is_repeatable_and_bounded(seed: int) -> None:
+    clip = np.sin(np.arange(8_000) / 15).astype(np.float32)
+    augment = Augmenter([np.cos(np.arange(3_000) / 7).astype(np.float32)])
+    changed = augment(clip, seed)
+    assert changed.dtype == np.float32
+    assert np.isfinite(changed).all()
+    assert 0.89 * 8_000 < len(changed) < 1.12 * 8_000
+    assert np.array_equal(changed, augment(clip, seed))
+
+
+def test_augmentation_is_repeatable_in_threads(voice: np.ndarray) -> None:
+    augment = Augmenter()
+    alone = [augment(voice, seed) for seed in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(augment, [voice] * 12, range(12)))
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+    assert len({sound.tobytes() for sound in alone}) > 10
+
+
+@given(st.floats(-10, 40))
+def test_noise_is_added_at_the_ratio_asked_for(snr_db: float) -> None:
+    rng = np.random.default_rng(1)
+    clip, noise = rng.normal(size=(2, 4_000)).astype(np.float32)
+    added = add_at_snr(clip, noise, snr_db=snr_db).astype(np.float64) - clip
+    assert 10 * np.log10(np.mean(clip.astype(np.float64) ** 2) / np.mean(added**2)) == pytest.approx(snr_db, abs=0.1)
+
+
+def test_embeddings_are_computed_once(tmp_path: Path, voice: np.ndarray) -> None:
+    calls = []
+
+    def compute(clip: np.ndarray, seed: int) -> np.ndarray:
+        calls.append(seed)
+        return np.array([clip.sum(), seed % 1000], np.float32)
+
+    first = EmbeddingCache(tmp_path, key="a").get(voice, compute)
+    assert np.array_equal(EmbeddingCache(tmp_path, key="a").get(voice, compute), first)
+    assert len(calls) == 1
+    EmbeddingCache(tmp_path, key="b").get(voice, compute)
+    EmbeddingCache(tmp_path, key="a").get(voice[1:], compute)
+    EmbeddingCache(None, key="a").get(voice, compute)
+    assert len(calls) == 4
+    assert calls[0] == calls[3]  # the seed depends on key and content alone
+
+
+def test_a_damaged_cache_costs_time_and_nothing_else(
+    tmp_path: Path, voice: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "embeddings.sqlite").write_bytes(b"this is no database, and it is long enough to be one" * 50)
+    with caplog.at_level(logging.WARNING):
+        found = EmbeddingCache(tmp_path, key="a").get(voice, lambda clip, _: clip[:3])
+    assert np.array_equal(found, voice[:3])
+    assert "embeddings are not kept" in caplog.text
+
+
+@pytest.mark.slow
+def test_it_hears_emotion_in_unseen_actors(corpora_dir: Path, encoder_weights: Path) -> None:
+    def actors(*numbers: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+        paths = [
+            path
+            for number in numbers
+            for path in sorted((corpora_dir / "ravdess" / f"Actor_{number:02}").iterdir())
+            if path.name[6:8] in ("03", "04", "05") and path.name[9:11] == "02"
+        ]
+        emotions = np.array([path.name[6:8] for path in paths])
+        return [load(path).samples for path in paths], emotions, np.array([path.name[18:20] for path in paths])
+
+    heard, emotions, speakers = actors(1, 2, 3, 4, 5, 6)
+    unheard, truth, _ = actors(20, 21)
+    model = SpeechNet(weights=encoder_weights, cache_dir=None).fit(heard, emotions, groups=speakers)
+    # Chance is one third.
+    assert balanced_accuracy_score(truth, model.predict(unheard)) > 0.7

@@ -1,0 +1,94 @@
+"""The trunk against Hugging Face's Whisper, and the rounding of its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from speechnet_files import tiny_whisper
+from transformers import WhisperFeatureExtractor
+
+from emovox.errors import ModelError
+from emovox.models.whisper import LogMelFrontEnd, digest, load_trunk, round_weights
+
+
+@pytest.fixture
+def half_minute(voice: np.ndarray) -> np.ndarray:
+    return np.resize(voice, 480_000)
+
+
+def test_spectrogram_equals_transformers(half_minute: np.ndarray) -> None:
+    loudest = half_minute / np.abs(half_minute).max()  # the front end scales to a peak of 1
+    expected = WhisperFeatureExtractor(feature_size=80)(loudest, sampling_rate=16_000)["input_features"][0]
+    found = LogMelFrontEnd()(torch.from_numpy(half_minute)[None])[0].numpy()
+    assert found.shape == expected.shape == (80, 3_000)
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+def test_hidden_states_equal_transformers(half_minute: np.ndarray, tmp_path: Path) -> None:
+    encoder = tiny_whisper(tmp_path / "tiny.safetensors")
+    trunk = load_trunk(tmp_path / "tiny.safetensors", blocks=2, weight_bits=None)
+    waveform = torch.from_numpy(half_minute)[None]
+    with torch.inference_mode():
+        expected = encoder(trunk.front_end(waveform), output_hidden_states=True).hidden_states
+        found = trunk(waveform)
+    # The last of theirs has passed a final normalisation that the trunk leaves out.
+    np.testing.assert_allclose(found[0].numpy(), expected[1].numpy(), atol=2e-4)
+    assert len(found) == 2
+
+
+def test_short_clips_and_level(voice: np.ndarray, tmp_path: Path) -> None:
+    tiny_whisper(tmp_path / "tiny.safetensors")
+    trunk = load_trunk(tmp_path / "tiny.safetensors", blocks=1)
+    with torch.inference_mode():
+        assert trunk(torch.from_numpy(voice[:1_600])[None])[0].shape == (1, 5, 64)
+        loud, soft = (trunk(torch.from_numpy(voice * gain)[None])[0] for gain in (np.float32(1.5), np.float32(0.01)))
+    np.testing.assert_allclose(loud.numpy(), soft.numpy(), atol=1e-3)
+
+
+@given(st.integers(2, 8), st.integers(0, 10_000))
+def test_rounded_weights_lie_on_their_grid(bits: int, seed: int) -> None:
+    weights = torch.from_numpy(np.random.default_rng(seed).normal(size=(5, 7)))
+    rounded = round_weights(weights, bits=bits)
+    levels = 2 ** (bits - 1) - 1
+    scale = weights.abs().amax(dim=1, keepdim=True) / levels
+    steps = rounded / scale
+    assert torch.allclose(steps, steps.round(), atol=1e-9)
+    assert bool(((rounded - weights).abs() <= scale / 2 + 1e-12).all())
+    assert torch.allclose(round_weights(rounded, bits=bits), rounded)
+
+
+def test_digest_sees_every_value(tmp_path: Path) -> None:
+    tiny_whisper(tmp_path / "tiny.safetensors")
+    trunk = load_trunk(tmp_path / "tiny.safetensors", blocks=1)
+    before = digest(trunk.state_dict())
+    assert before == digest(trunk.state_dict())
+    trunk.conv1.bias.data[3] += 1e-3
+    assert digest(trunk.state_dict()) != before
+
+
+def test_wrong_weights_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such weights") as missing:
+        load_trunk(tmp_path / "none.safetensors")
+    assert missing.value.remedy
+    (tmp_path / "noise.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00notjson!")
+    with pytest.raises(ModelError, match="cannot be read as safetensors"):
+        load_trunk(tmp_path / "noise.safetensors")
+    save_file({"decoder.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(ModelError, match="no Whisper encoder"):
+        load_trunk(tmp_path / "other.safetensors")
+    tiny_whisper(tmp_path / "tiny.safetensors")
+    with pytest.raises(ModelError, match="2 encoder blocks, 3 are wanted"):
+        load_trunk(tmp_path / "tiny.safetensors", blocks=3)
+
+
+def test_real_weights_have_three_blocks(encoder_weights: Path) -> None:
+    trunk = load_trunk(encoder_weights)
+    assert len(trunk.layers) == 3
+    assert trunk.width == 512
+    assert not any(parameter.requires_grad for parameter in trunk.parameters())
