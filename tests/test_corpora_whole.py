@@ -63,7 +63,7 @@ def casia() -> list[str]:
         ("ravdess", ravdess("01"), 1_440, 24),
         ("ravdess-song", ravdess("02"), 1_012, 23),
         ("tess", tess(), 2_800, 2),
-        ("esd", esd(), 35_000, 20),
+        pytest.param("esd", esd(), 35_000, 20, marks=pytest.mark.slow),
         ("savee", savee(), 480, 4),
         ("emovo", emovo(), 588, 6),
         ("casia", casia(), 1_200, 4),
