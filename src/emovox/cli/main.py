@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 import emovox
-from emovox.cli import common, corpora, predict
+from emovox.cli import common, corpora, evaluate, predict, report, train
 
 app = typer.Typer(
     name="emovox",
@@ -19,6 +20,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(predict.predict)
+app.command()(train.train)
+app.command()(evaluate.evaluate)
+app.command()(report.report)
+app.command()(train.export)
 app.add_typer(corpora.app, name="corpora")
 
 
@@ -39,9 +44,13 @@ def options(
     """Recognise emotion in speech: predict, train and compare models."""
     del version
     common.configure(debug=debug, quiet=quiet)
-    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, stream=sys.stderr, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    logging.getLogger("emovox").setLevel(logging.DEBUG if debug else logging.WARNING)
 
 
 def main() -> None:
     """Run the command line; the process ends with 0 (done), 1 (some inputs failed) or 2 (wrong use)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be text
     sys.exit(common.run(app))

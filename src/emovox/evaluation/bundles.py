@@ -1,4 +1,4 @@
-"""Evaluates a finished bundle on rows: nothing is trained, and its own training data are held against what is tested."""
+"""Evaluates a finished bundle on rows: nothing is trained, and what it was trained on is held against the rows."""
 
 from __future__ import annotations
 

@@ -105,16 +105,10 @@ def read_inputs(
 def _classic(
     table: pd.DataFrame, store: FeatureStore | None, jobs: int | None, progress: Progress | None
 ) -> tuple[Array, dict[int, EmovoxError]]:
-    from emovox.features.classic import CLASSIC_SIZE
     from emovox.features.store import FeatureStore
 
     extraction = (store or FeatureStore()).extract(table, "classic", jobs=jobs, progress=progress)
-    failures = dict(extraction.failures)
-    values = np.zeros((len(table), CLASSIC_SIZE), dtype=np.float32)
-    for row in range(len(table)):
-        if row not in failures:
-            values[row] = extraction.values[row]
-    return values, failures
+    return np.asarray(extraction.values), dict(extraction.failures)
 
 
 def _version(kind: str) -> str:

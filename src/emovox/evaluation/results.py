@@ -122,7 +122,7 @@ def open_study(out: Path, inputs: Inputs, labels: Sequence[str], notes: Mapping[
         **identity,
         "clips": len(table),
         "speakers": table.loc[table["speaker"] != "", "speaker"].nunique(),
-        "corpora": [_describe_corpus(str(name), rows) for name, rows in table.groupby("corpus", sort=True)],
+        "corpora": describe_corpora(table),
         "emotions": {label: int((table["emotion"] == label).sum()) for label in labels},
         "unreadable": [{"name": Path(error.path or "").name, "code": error.code} for error in inputs.failures],
         "read_s": dict(inputs.seconds),
@@ -228,18 +228,23 @@ def _scores_dict(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _describe_corpus(name: str, rows: pd.DataFrame) -> dict[str, Any]:
-    """Name, licence and size; corpora that emovox does not know have no licence here."""
+def describe_corpora(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Name, size and licence of each corpus in a table; one that emovox does not know has an empty licence."""
     from emovox.corpora import CORPORA
 
-    corpus = CORPORA.get(name)
-    return {
-        "name": name,
-        "clips": len(rows),
-        "speakers": rows.loc[rows["speaker"] != "", "speaker"].nunique(),
-        "licence": getattr(corpus, "licence", ""),
-        "synthetic": name.startswith("synthetic"),
-    }
+    described = []
+    for name, rows in table.groupby("corpus", sort=True):
+        corpus = CORPORA.get(str(name))
+        described.append(
+            {
+                "name": str(name),
+                "clips": len(rows),
+                "speakers": int(rows.loc[rows["speaker"] != "", "speaker"].nunique()),
+                "licence": "" if corpus is None else corpus.licence,
+                "synthetic": name == "synthetic",
+            }
+        )
+    return described
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

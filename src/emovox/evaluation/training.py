@@ -1,0 +1,207 @@
+"""From rows to a bundle: fit a model on all of them, measure it on unseen speakers beside, and write one file.
+
+A training has a folder (a *run*) in which everything is kept that it would be a pity to lose:
+
+- ``evaluation/``: the study that gives the recorded scores, cell by cell;
+- ``checkpoint/``: the state of a network after its last epoch;
+- ``run.json``, ``inputs.npz``: what a network is trained on, so that `export_run` can make a bundle of a training that
+  was broken off.
+
+The same call goes on from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emovox import manifest
+from emovox.audio import MODEL_RATE
+from emovox.errors import ModelError
+from emovox.evaluation.card import model_card, permits
+from emovox.evaluation.inputs import Inputs
+from emovox.evaluation.protocols import STUDY_SEED, EvaluationProtocol, SpeakerFolds, validation_split
+from emovox.evaluation.provenance import provenance
+from emovox.evaluation.results import Summary, describe_corpora
+from emovox.evaluation.runs import CHECKPOINT, Run, Trained, keep_run, write_bundle
+from emovox.evaluation.splitting import Indices
+from emovox.evaluation.study import ModelChoice, Progress, evaluate
+from emovox.evaluation.workers import Data, fit_model
+from emovox.inference.bundle import BundleMetadata
+from emovox.models.catalog import ModelSpec, find
+
+
+def train(
+    choice: str | ModelChoice,
+    inputs: Inputs,
+    *,
+    out: str | os.PathLike[str],
+    run: str | os.PathLike[str] | None = None,
+    protocol: EvaluationProtocol | None = None,
+    name: str | None = None,
+    seed: int = STUDY_SEED,
+    jobs: int = 1,
+    show_epochs: bool = False,
+    progress: Progress | None = None,
+) -> Trained:
+    """Fit a model on all rows and write it as a bundle.
+
+    The scores in the bundle are measured with models of the same kind under `protocol`, each fitted on a part of the
+    rows; the bundle's own model has seen every row, so it could not be tested on any of them.
+
+    Args:
+        choice: a model of the catalogue.
+        inputs: rows, with the kind of input that the model takes.
+        out: the bundle to write, by custom ``.onnx``.
+        run: folder of the training; None puts it beside the bundle, with the ending ``.run``.
+        protocol: how the scores are measured; None records none.
+        name: of the model; None takes the bundle's file name.
+        seed: of everything that is drawn.
+        jobs: processes that measure the scores.
+        show_epochs: show a progress bar of a network's epochs.
+        progress: as for `evaluate`, of the measuring.
+
+    Raises:
+        ModelError: if the model is unknown, or cannot be fitted or exported.
+        ProtocolError: if the protocol cannot be carried out on these rows, or `run` belongs to other rows.
+    """
+    chosen = ModelChoice(choice) if isinstance(choice, str) else choice
+    spec = find(chosen.name)
+    target, folder = Path(out), Path(run) if run is not None else Path(out).with_suffix(".run")
+    labels = tuple(sorted(set(inputs.truth.tolist())))
+    if len(labels) < 2:
+        raise ModelError(f"there is only the emotion {', '.join(labels)}: a model needs two or more to tell apart")
+    folder.mkdir(parents=True, exist_ok=True)
+    scores = _measure(chosen, inputs, labels, protocol, folder / "evaluation", seed, jobs, progress)
+    fit, validation = rows_to_fit(chosen, inputs, seed)
+    meta = BundleMetadata(
+        name=name or target.stem,
+        labels=labels,
+        input=spec.input,
+        sample_rate=MODEL_RATE if spec.input == "waveform" else None,
+        feature_version=inputs.versions.get(spec.input) or None,
+        max_seconds=_longest(spec),
+        training=_describe_training(chosen, inputs, validation, seed),
+        licence=" and ".join(_licences(inputs)),
+        permits=permits(_licences(inputs)),
+        scores=scores,
+    )
+    meta = dataclasses.replace(meta, card=model_card(meta))
+    data = Data(inputs.values[spec.input], inputs.truth, inputs.speakers)
+    model = spec.create(seed=seed, **chosen.parameters)
+    if spec.family == "network":
+        keep_run(folder, Run(chosen.name, _plain(chosen), seed, data, fit, validation, meta))
+        model.set_params(checkpoint_dir=str(folder / CHECKPOINT), progress=show_epochs)
+    fit_model(model, data, fit, validation)
+    return write_bundle(model, target, meta)
+
+
+def rows_to_fit(choice: ModelChoice, inputs: Inputs, seed: int) -> tuple[Indices, Indices]:
+    """Divide all rows into rows to fit and rows to validate; the latter are empty for models that need none.
+
+    Validation speakers are not fitted, where speakers are known.
+    """
+    everything = np.arange(len(inputs.table))
+    if not choice.wants_validation:
+        return everything, np.empty(0, dtype=np.intp)
+    return validation_split(inputs.table, everything, SpeakerFolds(unknown_speakers="aside"), seed=seed)
+
+
+def _measure(
+    choice: ModelChoice,
+    inputs: Inputs,
+    labels: Sequence[str],
+    protocol: EvaluationProtocol | None,
+    folder: Path,
+    seed: int,
+    jobs: int,
+    progress: Progress | None,
+) -> list[dict[str, Any]]:
+    if protocol is None:
+        return []
+    results = evaluate(
+        [choice], inputs, [protocol], out=folder, labels=labels, seeds=[seed], jobs=jobs, progress=progress
+    )
+    summaries = [
+        one
+        for one in results.summaries
+        if (one.model, one.protocol["key"], one.seed) == (choice.title, protocol.key, seed)
+    ]
+    for summary in summaries:
+        for fold, error in summary.failures:
+            raise ModelError(f"{choice.title} failed in fold {fold}: {error['message']}", code=error["code"])
+    return [score_record(summary) for summary in summaries]
+
+
+def score_record(summary: Summary) -> dict[str, Any]:
+    """Give a result in the form in which bundles record it.
+
+    Raises:
+        ModelError: if no fold was finished.
+    """
+    scores = summary.scores
+    if scores is None:
+        raise ModelError(f"{summary.model} has no scores under {summary.protocol['name']}")
+    return {
+        "protocol": summary.protocol["name"],
+        "description": summary.protocol["description"],
+        "separates_speakers": summary.protocol["separates_speakers"],
+        "seed": summary.seed,
+        "clips": scores.clips,
+        "speakers": scores.speakers,
+        "uar": round(scores.uar, 4),
+        "uar_interval": [round(scores.interval.uar.low, 4), round(scores.interval.uar.high, 4)],
+        "interval_over": scores.interval.over,
+        "accuracy": round(scores.accuracy, 4),
+        "weighted_f1": round(scores.weighted_f1, 4),
+        "ece": round(scores.ece, 4),
+        "recall": {row.label: round(row.recall, 4) for row in scores.report if row.label in scores.labels},
+        "corpora": {
+            name: {"clips": part.clips, "speakers": part.speakers, "uar": round(part.uar, 4)}
+            for name, part in summary.corpus_scores
+        },
+    }
+
+
+def _describe_training(choice: ModelChoice, inputs: Inputs, validation: Indices, seed: int) -> dict[str, Any]:
+    origin = provenance()
+    return {
+        "model": choice.name,
+        "parameters": _plain(choice),
+        "seed": seed,
+        "clips": len(inputs.table),
+        "validation_clips": len(validation),
+        "speakers": len(set(inputs.speakers) - {""}),
+        "corpora": describe_corpora(inputs.table),
+        "manifest": manifest.fingerprint(inputs.table),
+        "emovox": origin["emovox"],
+        "revision": origin["revision"],
+        "libraries": origin["libraries"],
+    }
+
+
+def _plain(choice: ModelChoice) -> dict[str, object]:
+    """Give the parameters that can be written as JSON."""
+    plain = {key: value for key, value in choice.parameters.items() if isinstance(value, str | int | float | bool)}
+    return plain | {key: None for key, value in choice.parameters.items() if value is None}
+
+
+def _licences(inputs: Inputs) -> list[str]:
+    known = [
+        corpus["licence"] or f"unknown licence ({corpus['name'] or 'own recordings'})"
+        for corpus in describe_corpora(inputs.table)
+    ]
+    return list(dict.fromkeys(known))
+
+
+def _longest(spec: ModelSpec) -> float | None:
+    if spec.input != "waveform":
+        return None
+    from emovox.models.speechnet import MAX_SECONDS
+
+    return MAX_SECONDS
