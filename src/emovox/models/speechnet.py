@@ -137,8 +137,8 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         from emovox.models.packing import pack_weights
 
         network = _whole_network(self)
-        example = torch.zeros(1, 32_000)
-        example[0, ::100] = 1.0
+        example = torch.zeros(2, 32_000)  # two, or the exporter would take the batch for a constant
+        example[:, ::100] = 1.0
         samples = torch.export.Dim("samples", min=1_600, max=round(MAX_SECONDS * 16_000))
         batch = torch.export.Dim("batch", min=1, max=1_024)
         with warnings.catch_warnings():
