@@ -23,7 +23,7 @@ app = typer.Typer(help="List, recognise, download and check corpora.", no_args_i
 for _command in (corpora_data.download, corpora_data.synthesize, corpora_data.audit):
     app.command()(_command)
 
-_MANIFEST_SUFFIXES = (".csv", ".parquet")
+_MANIFEST_SUFFIXES = (".csv", ".tsv", ".parquet")
 _SHOWN, _SHOWN_FAILURES = 5, 20
 _KINDS = {
     "name": "names not understood",
@@ -73,7 +73,7 @@ def scan(
         ),
     ],
     manifest_file: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the manifest: .csv or .parquet.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the manifest: .csv, .tsv or .parquet.")
     ] = None,
     labels: Annotated[
         str, typer.Option(metavar="SET", help="seven, ravdess8, emodb7, esd5, a list such as angry,sad; or all.")
@@ -103,7 +103,8 @@ def scan(
     renaming = emotions.parse_mapping(mapping or [])
     if manifest_file is not None and manifest_file.suffix.lower() not in _MANIFEST_SUFFIXES:
         raise ParameterError(
-            f"cannot write a manifest called {manifest_file.name!r}", remedy="Let its name end in .csv or .parquet."
+            f"cannot write a manifest called {manifest_file.name!r}",
+            remedy="Let its name end in .csv, .tsv or .parquet.",
         )
     with common.progress() as bars:
         task = bars.add_task("Opening recordings", total=None)

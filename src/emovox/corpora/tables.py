@@ -43,10 +43,12 @@ def read_table(path: Path) -> pd.DataFrame:
             if any(name is not None for name in frame.index.names):
                 frame = frame.reset_index()
         else:
-            separator = "\t" if path.suffix.lower() == ".tsv" else ","
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, sep=separator, encoding="utf-8-sig")
+            # As text: speakers such as "03" are names, not numbers.
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, sep=_separator(path), encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise ManifestError("no such file", code="not_found", path=path, remedy="Check the path.") from error
+    except UnicodeError as error:
+        raise ManifestError("is not UTF-8 text", path=path, remedy="Save it as CSV in UTF-8.") from error
     except (OSError, ValueError) as error:
         raise ManifestError(f"cannot be read as a table ({error})", path=path, remedy="Save it again.") from error
     return _as_manifest(frame, path, path.parent, slug(path.stem))
@@ -83,9 +85,19 @@ def read_audformat(folder: Path) -> pd.DataFrame:
     return _as_manifest(frame.reset_index(), folder / AUDFORMAT_HEADER, folder, slug(database.name))
 
 
+def _separator(path: Path) -> str:
+    """Find what stands between the fields: the mark that leaves a column of paths in the first line."""
+    with path.open(encoding="utf-8-sig") as file:
+        header = file.readline()
+    names = {"path", *_ALIASES["path"]}
+    fields = {mark: {field.strip().strip('"') for field in header.split(mark)} for mark in ",;\t"}
+    return next((mark for mark in fields if names & fields[mark]), ",")
+
+
 def _as_manifest(frame: pd.DataFrame, source: Path, folder: Path, corpus: str) -> pd.DataFrame:
     from emovox import manifest
 
+    frame = frame.rename(columns=lambda name: str(name).strip())
     for column, others in _ALIASES.items():
         other = next((name for name in others if name in frame.columns), None)
         if column not in frame.columns and other is not None:
@@ -118,13 +130,13 @@ def _seconds(values: pd.Series, source: Path) -> pd.Series:
     """Read numbers of seconds or durations such as ``0 days 00:00:01.5``; what is missing becomes NaN."""
     import pandas as pd
 
-    if not pd.api.types.is_timedelta64_dtype(values):
-        filled = values.where(values.astype(str).str.strip() != "")
-        numbers = pd.to_numeric(filled, errors="coerce")
-        if (numbers.notna() == filled.notna()).all():
-            return numbers.astype(float)
+    if pd.api.types.is_timedelta64_dtype(values):
+        return pd.Series(values.dt.total_seconds())
+    texts = values.where(values.astype(str).str.strip() != "")
+    numbers = pd.to_numeric(texts, errors="coerce").astype(float)
     try:
-        return pd.Series(pd.to_timedelta(values.replace("", None))).dt.total_seconds()
+        # A bare number would count as nanoseconds.
+        return numbers.fillna(pd.to_timedelta(texts.where(numbers.isna())).dt.total_seconds())
     except ValueError as error:
         raise ManifestError(
             f"has times that are neither seconds nor durations ({error})", path=source, remedy="Write seconds."
