@@ -8,6 +8,7 @@ import http.server
 import io
 import json
 import re
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -16,8 +17,10 @@ from typing import Any
 
 import pytest
 
+from emovox.cli import common
+from emovox.cli.main import app
 from emovox.corpora import download as dl
-from emovox.corpora import fetch
+from emovox.corpora import fetch, sources
 from emovox.corpora.sources import SOURCES, Dataverse, FixedFiles, LargeFileRepository, RemoteFile, Source
 from emovox.corpora.unpack import unpack
 from emovox.errors import CorpusError
@@ -425,3 +428,33 @@ def test_known_sources_are_complete() -> None:
     with pytest.raises(CorpusError, match="Known are ravdess") as caught:
         dl.source("iemocap")
     assert caught.value.code == "no_open_source"
+
+
+def emovox(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["emovox", *map(str, arguments)])
+    return common.run(app)
+
+
+def test_command_shows_the_licence_and_wants_it_accepted(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = make_zip(**{"a.wav": b"one"})
+    monkeypatch.setattr(sources, "SOURCES", {"tiny": archive_source(server, content, None)})
+    monkeypatch.setattr(dl, "SOURCES", sources.SOURCES)
+    assert emovox(monkeypatch, "corpora", "download", "tiny", tmp_path) == common.WRONG_USE
+    shown = capsys.readouterr().err
+    assert "CC0-1.0" in shown
+    assert "https://example.org/licence" in shown
+    assert "--accept-licence" in shown
+    assert server.requests == []
+    assert emovox(monkeypatch, "corpora", "download", "tiny", tmp_path, "--accept-licence", "-f", "json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["recorded"][0]["sha256"] == hashlib.sha256(content).hexdigest()
+    assert document["recorded"][0]["first_use"]
+    assert emovox(monkeypatch, "corpora", "download", "tiny", tmp_path, "--accept-licence") == 0
+    assert "no checksum is published; the same as at first use" in capsys.readouterr().out
+
+
+def test_command_without_such_a_source(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert emovox(monkeypatch, "corpora", "download", "iemocap") == common.WRONG_USE
+    assert "Known are ravdess, emodb, tess, cremad" in capsys.readouterr().err

@@ -34,7 +34,7 @@ def download(
     accept_licence: Annotated[
         bool, typer.Option("--accept-licence", help="Say that you accept the licence; otherwise you are asked.")
     ] = False,
-    output: Annotated[common.Format, typer.Option("--format", help="table, or json for programs.")] = (
+    output: Annotated[common.Format, typer.Option("--format", "-f", help="table, or json for programs.")] = (
         common.Format.TABLE
     ),
 ) -> None:
@@ -97,7 +97,7 @@ def audit(
         typer.Option("--protocol", "-p", help=f"Also check this split: {', '.join(_PROTOCOLS)}. May be repeated."),
     ] = None,
     folds: Annotated[str | None, typer.Option(help="For the protocol file: its list of folds.")] = None,
-    output: Annotated[common.Format, typer.Option("--format", help="table, json, or csv (the copies).")] = (
+    output: Annotated[common.Format, typer.Option("--format", "-f", help="table, json, or csv (the copies).")] = (
         common.Format.TABLE
     ),
     strict: Annotated[bool, typer.Option("--strict", help="End with 1 if a fault is found.")] = False,
@@ -199,18 +199,24 @@ def _protocol(name: str, folds: str | None) -> EvaluationProtocol:
 
 
 def _read_table(source: Path) -> pd.DataFrame:
-    from emovox import audio, corpora, manifest
+    """Give every recording, also those that no corpus knows: they can be compared all the same."""
+    import pandas as pd
 
-    if not source.is_dir():
-        return manifest.read(source)
-    table = corpora.scan(source).table
-    if len(table):
-        return table
-    # Recordings of no known corpus still can be compared with each other.
-    paths = [str(path.absolute()) for path in audio.find_audio([source])]
-    if not paths:
-        raise CorpusError("holds no recordings", code="empty", path=source, remedy="Check the path.")
-    return manifest.build([{"path": path} for path in paths])
+    from emovox import corpora, manifest
+    from emovox.corpora.tree import list_files
+
+    parts = []
+    try:
+        parts.append(corpora.scan(source, durations=False, keep_copies=True).table)
+    except CorpusError as error:
+        if error.code != "unrecognised":
+            raise
+    named = {path for part in parts for path in part["path"]}
+    found = list_files(source).audio if source.is_dir() else []
+    others = [{"path": str(path)} for path in found if str(path) not in named]
+    if others:
+        parts.append(manifest.build(others))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _print_copies(report: AuditReport, table: pd.DataFrame) -> None:
@@ -222,23 +228,25 @@ def _print_copies(report: AuditReport, table: pd.DataFrame) -> None:
 
 
 def _print_report(report: AuditReport, table: pd.DataFrame) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     console = common.stdout()
     corpora = ", ".join(sorted(set(table["corpus"]) - {""})) or "no known corpus"
     console.print(f"{report.clips:,} clips ({corpora}); {report.candidates:,} pairs compared in detail", markup=False)
-    if not report.findings:
+    if report.findings:
+        summary = Table(box=SIMPLE_HEAD, pad_edge=False)
+        summary.add_column("severity", no_wrap=True)
+        summary.add_column("count", justify="right", no_wrap=True)
+        summary.add_column("finding", overflow="fold")
+        for line in report.findings:
+            style = "red" if line.severity == "fault" else "yellow"
+            summary.add_row(Text(line.severity, style), f"{line.count:,}", Text(line.message))
+        console.print(summary)
+    if report.clean:
         console.print("Nothing was found that spoils an evaluation.")
-        return
-    summary = Table("", "count", "finding")
-    summary.columns[1].justify = "right"
-    for line in report.findings:
-        style = "red" if line.severity == "fault" else "yellow"
-        summary.add_row(Text(line.severity, style), f"{line.count:,}", Text(line.message))
-    console.print(summary)
-    if report.groups:
-        _print_groups(report)
+    _print_groups(report)
     for failure in report.failures[:_SHOWN]:
         common.warn(str(failure.error))
     if len(report.failures) > _SHOWN:
@@ -246,20 +254,16 @@ def _print_report(report: AuditReport, table: pd.DataFrame) -> None:
 
 
 def _print_groups(report: AuditReport) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
+    console = common.stdout()
     groups = sorted(report.groups, key=lambda group: not (group.label_conflict or group.speaker_conflict))
-    shown = Table(
-        "recording", "kind", "emotions", "speakers", title="Recordings under several names", title_justify="left"
-    )
     for group in groups[:_SHOWN]:
-        shown.add_row(
-            Text("\n".join(group.paths), overflow="fold"),
-            group.kind,
-            Text(", ".join(group.emotions), "red" if group.label_conflict else ""),
-            Text(", ".join(group.speakers), "red" if group.speaker_conflict else ""),
-        )
-    common.stdout().print(shown)
+        notes = [group.kind]
+        if group.label_conflict:
+            notes.append(f"labelled {' and '.join(group.emotions)}")
+        if group.speaker_conflict:
+            notes.append(f"said by {' and '.join(group.speakers)}")
+        console.print(f"The same recording ({', '.join(notes)}):", markup=False, soft_wrap=True)
+        for path in group.paths:
+            console.print(f"  {path}", markup=False, soft_wrap=True)
     if len(groups) > _SHOWN:
         common.warn(f"... and {len(groups) - _SHOWN:,} more; --format json or csv names all.")

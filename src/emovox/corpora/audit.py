@@ -127,9 +127,11 @@ class AuditReport:
         for name in dict.fromkeys(split.name for split in self.splits):
             lines += _split_findings(name, [split for split in self.splits if split.name == name])
         if self.failures:
-            lines.append(_note("unreadable", len(self.failures), "cannot be read and are not part of this audit"))
+            lines.append(
+                _note("unreadable", len(self.failures), "recording(s) cannot be read and are not part of this audit")
+            )
         if self.too_short:
-            message = "hold less than half a second of sound; only exact copies of them are found"
+            message = "recording(s) hold less than half a second of sound; only exact copies of them are found"
             lines.append(_note("too_short", len(self.too_short), message))
         return tuple(sorted((line for line in lines if line.count), key=lambda line: line.severity != "fault"))
 
@@ -277,7 +279,7 @@ def _group_findings(groups: Sequence[Group]) -> list[Finding]:
     conflicts = sum(group.label_conflict for group in groups)
     doubles = sum(group.speaker_conflict for group in groups)
     return [
-        _fault("duplicates", superfluous, f"are copies: {len(groups)} recording(s) occur under several names"),
+        _fault("duplicates", superfluous, f"superfluous clip(s): {len(groups)} recording(s) occur under several names"),
         _fault("label_conflict", conflicts, "recording(s) have copies with different emotions"),
         _fault("speaker_conflict", doubles, "recording(s) have copies under different speakers"),
     ]
