@@ -52,6 +52,7 @@ def model_card(meta: BundleMetadata) -> str:
         "",
         *_corpora_table(training.get("corpora", ())),
         "",
+        *_pretrained(training),
         *_epochs(training),
         "## Measured",
         "",
@@ -76,6 +77,11 @@ def _corpora_table(corpora: Iterable[Mapping[str, Any]]) -> list[str]:
         for corpus in corpora
     ]
     return ["| corpus | clips | speakers | licence |", "|---|---|---|---|", *rows] if rows else ["Not stated."]
+
+
+def _pretrained(training: Mapping[str, Any]) -> list[str]:
+    origin = training.get("pretrained")
+    return [f"Starts from pretrained weights: {origin['source']} ({origin['licence']}).", ""] if origin else []
 
 
 def _epochs(training: Mapping[str, Any]) -> list[str]:

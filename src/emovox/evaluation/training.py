@@ -16,7 +16,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -91,14 +91,24 @@ def train(
         permits=permits(_licences(inputs)),
         scores=scores,
     )
-    meta = dataclasses.replace(meta, card=model_card(meta))
     data = Data(inputs.values[spec.input], inputs.truth, inputs.speakers)
     model = spec.create(seed=seed, **chosen.parameters)
     if spec.family == "network":
+        meta = dataclasses.replace(meta, card=model_card(meta))
         keep_run(folder, Run(chosen.name, _plain(chosen), seed, data, fit, validation, meta))
         model.set_params(checkpoint_dir=str(folder / CHECKPOINT), progress=show_epochs)
     fit_model(model, data, fit, validation)
-    return write_bundle(model, target, meta)
+    return write_bundle(model, target, _with_what_was_learned(meta, model))
+
+
+def _with_what_was_learned(meta: BundleMetadata, model: Any) -> BundleMetadata:
+    """Add what only the fitted model knows: its calibration, and whose pretrained weights are in it."""
+    training = dict(meta.training)
+    pretrained = getattr(model, "pretrained_", None)
+    if pretrained:
+        training["pretrained"] = pretrained
+    known = dataclasses.replace(meta, training=training, temperature=getattr(model, "temperature_", meta.temperature))
+    return dataclasses.replace(known, card=model_card(known))
 
 
 def rows_to_fit(choice: ModelChoice, inputs: Inputs, seed: int) -> tuple[Indices, Indices]:
@@ -172,7 +182,8 @@ def _describe_training(choice: ModelChoice, inputs: Inputs, validation: Indices,
     origin = provenance()
     return {
         "model": choice.name,
-        "parameters": _plain(choice),
+        # Where a file lay on the machine that trained is nobody's business.
+        "parameters": {key: Path(value).name if _is_file(value) else value for key, value in _plain(choice).items()},
         "seed": seed,
         "clips": len(inputs.table),
         "validation_clips": len(validation),
@@ -189,6 +200,10 @@ def _plain(choice: ModelChoice) -> dict[str, object]:
     """Give the parameters that can be written as JSON."""
     plain = {key: value for key, value in choice.parameters.items() if isinstance(value, str | int | float | bool)}
     return plain | {key: None for key, value in choice.parameters.items() if value is None}
+
+
+def _is_file(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and Path(value).is_file()
 
 
 def _licences(inputs: Inputs) -> list[str]:

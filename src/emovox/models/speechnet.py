@@ -58,6 +58,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         temperature_: by which logits are divided; from held-out training speakers, 1.0 where `fit` knew none.
         coef_, intercept_: linear layer on the embedding, of shapes (classes, size) and (classes,).
         mean_: mean embedding of the training clips, shape (size,).
+        pretrained_: where the trunk's weights come from, and their licence.
     """
 
     def __init__(
@@ -167,10 +168,12 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not blocks or min(blocks) < 1 or self.views < 0:
             raise ParameterError("pooled_blocks counts from 1 and names at least one; views is at least 0")
         try:
-            from emovox.models.whisper import load_trunk
+            from emovox.models.whisper import describe_weights, load_trunk
         except ModuleNotFoundError as error:
             raise MissingExtraError.for_extra("deep", "speechnet") from error
-        return load_trunk(self.weights, blocks=max(blocks), weight_bits=self.weight_bits)
+        trunk = load_trunk(self.weights, blocks=max(blocks), weight_bits=self.weight_bits)
+        self.pretrained_ = describe_weights(self.weights)
+        return trunk
 
     def _embed(self, X: Sequence[Samples], *, view: int = 0, of: int = 1) -> Floats:
         """Embed each clip (view 0) or an augmented version of it (views 1 to `of` - 1)."""

@@ -31,6 +31,9 @@ class LogMelFrontEnd(nn.Module):
     log10 floored at 1e-10, clamped to 8 below the maximum, (x + 4) / 4.
     """
 
+    basis: Tensor
+    mel: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         time = np.arange(N_FFT)
@@ -45,10 +48,10 @@ class LogMelFrontEnd(nn.Module):
         """Map (batch, samples) to (batch, 80, samples // 160)."""
         peak = waveform.abs().amax(dim=1, keepdim=True).clamp(min=1e-5)
         padded = functional.pad((waveform / peak)[:, None], (N_FFT // 2, N_FFT // 2), mode="reflect")
-        spectrum = functional.conv1d(padded, self.basis, stride=HOP)[:, :, :-1]  # type: ignore[arg-type]
+        spectrum = functional.conv1d(padded, self.basis, stride=HOP)[:, :, :-1]
         real, imaginary = spectrum.chunk(2, dim=1)
         power = self.mel @ (real * real + imaginary * imaginary)
-        log = power.clamp(min=1e-10).log10()
+        log: Tensor = power.clamp(min=1e-10).log10()
         loudest = log.amax(dim=(1, 2), keepdim=True)
         return (torch.maximum(log, loudest - 8.0) + 4.0) / 4.0
 
@@ -80,7 +83,8 @@ class EncoderBlock(nn.Module):
         )
         mixed = functional.scaled_dot_product_attention(query, key, value)
         hidden = hidden + self.self_attn["out_proj"](mixed.transpose(1, 2).reshape(batch, steps, width))
-        return hidden + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(hidden))))
+        widened: Tensor = self.fc2(functional.gelu(self.fc1(self.final_layer_norm(hidden))))
+        return hidden + widened
 
 
 class Trunk(nn.Module):
@@ -91,6 +95,8 @@ class Trunk(nn.Module):
         heads: attention heads, 8 for Whisper-base.
         blocks: number of transformer blocks.
     """
+
+    frequencies: Tensor
 
     def __init__(self, *, width: int = 512, heads: int = 8, blocks: int = 3) -> None:
         super().__init__()
@@ -107,7 +113,7 @@ class Trunk(nn.Module):
         hidden = functional.gelu(self.conv1(self.front_end(waveform)))
         hidden = functional.gelu(self.conv2(hidden)).transpose(1, 2)
         steps = torch.arange(hidden.shape[1], dtype=hidden.dtype, device=hidden.device)
-        angle = steps[:, None] * self.frequencies[None, :]  # type: ignore[index]
+        angle = steps[:, None] * self.frequencies[None, :]
         hidden = hidden + torch.cat([angle.sin(), angle.cos()], dim=1)
         states = []
         for layer in self.layers:
@@ -140,6 +146,19 @@ def load_trunk(source: str | os.PathLike[str], *, blocks: int = 3, weight_bits: 
             if parameter.ndim > 1:
                 parameter.data = round_weights(parameter.data, bits=weight_bits)
     return trunk.eval().requires_grad_(False)
+
+
+def describe_weights(source: str | os.PathLike[str]) -> dict[str, str]:
+    """Say where weights come from: `source` and `licence` as the file itself states them, and its SHA-256."""
+    from safetensors import safe_open
+
+    with safe_open(Path(source), framework="pt") as file:
+        stated = file.metadata() or {}
+    return {
+        "source": stated.get("source", Path(source).name),
+        "licence": stated.get("license", "licence not stated"),
+        "sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest(),
+    }
 
 
 def round_weights(weights: Tensor, *, bits: int = 8) -> Tensor:
