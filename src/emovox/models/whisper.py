@@ -172,7 +172,8 @@ def round_weights(weights: Tensor, *, bits: int = 8) -> Tensor:
     levels = 2 ** (bits - 1) - 1
     rows = weights.flatten(1)
     scale = rows.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / levels
-    return ((rows / scale).round() * scale).reshape(weights.shape)
+    rounded: Tensor = (rows / scale).round() * scale
+    return rounded.reshape(weights.shape)
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
