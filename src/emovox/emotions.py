@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 
 from emovox.errors import ParameterError
@@ -54,7 +55,9 @@ def normalise(native_label: str) -> str | None:
         >>> normalise("Pleasant_Surprise"), normalise("Wut"), normalise("bored"), normalise("xyz")
         ('surprise', 'angry', 'boredom', None)
     """
-    return _BY_SPELLING.get(" ".join(native_label.lower().replace("_", " ").replace("-", " ").split()))
+    # A folder that macOS names "Ärger" has its dots as a character of their own.
+    text = unicodedata.normalize("NFC", native_label).lower()
+    return _BY_SPELLING.get(" ".join(text.replace("_", " ").replace("-", " ").split()))
 
 
 def parse_label_set(text: str) -> tuple[str, ...]:
@@ -71,16 +74,18 @@ def parse_label_set(text: str) -> tuple[str, ...]:
     """
     if text in LABEL_SETS:
         return LABEL_SETS[text]
-    labels = [part.strip() for part in text.split(",") if part.strip()]
-    known = {*EMOTIONS, *BEYOND_SEVEN}
-    unknown = [label for label in labels if label not in known]
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    unknown = [part for part in parts if normalise(part) is None]
     if unknown:
         raise ParameterError(
             f"unknown emotion or label set {', '.join(map(repr, unknown))}",
-            remedy=f"Use {', '.join(LABEL_SETS)} or a list of {', '.join(sorted(known))}.",
+            remedy=f"Use {', '.join(LABEL_SETS)} or a list of {', '.join(sorted((*EMOTIONS, *BEYOND_SEVEN)))}.",
         )
+    labels = [label for part in parts if (label := normalise(part))]
     if len(set(labels)) != len(labels) or len(labels) < 2:
-        raise ParameterError(f"a label set needs two or more different labels, got {text!r}")
+        raise ParameterError(
+            f"a label set needs two or more different labels, got {text!r}", remedy="Separate them with commas."
+        )
     return tuple(sorted(labels))
 
 
@@ -88,7 +93,7 @@ def parse_mapping(items: Iterable[str]) -> dict[str, str]:
     """Read what a user wants labels to be counted as, from items such as ``calm=neutral``.
 
     Raises:
-        ParameterError: if an item has no ``=`` or names an unknown emotion.
+        ParameterError: if an item has no ``=`` or names an unknown emotion, or two items contradict each other.
 
     Example:
         >>> parse_mapping(["calm=neutral", "boredom=sad"])
@@ -101,5 +106,7 @@ def parse_mapping(items: Iterable[str]) -> dict[str, str]:
         goal = normalise(target)
         if not separator or emotion is None or goal is None:
             raise ParameterError(f"cannot read the mapping {item!r}", remedy="Write it as calm=neutral.")
+        if mapping.get(emotion, goal) != goal:
+            raise ParameterError(f"{emotion} is mapped to {mapping[emotion]} and to {goal}", remedy="Give it once.")
         mapping[emotion] = goal
     return mapping
