@@ -133,57 +133,42 @@ class _Csv(_Quiet):
 
 
 class _Json:
-    """One document that is closed properly even where Ctrl-C ends the work."""
+    """One document that is whole even where Ctrl-C ends the work."""
+
+    _CLOSING, _CLOSING_TIMELINE = "\n]}\n", "\n]}\n]}\n"
 
     def __init__(self, meta: BundleMetadata) -> None:
-        self._meta = meta
-        self._text = show.JsonText()
-        self._results = 0
-        self._segments: int | None = None
+        head = f'{{\n"model": {show.json_value(meta.summary())},\n"results": ['
+        self._text = show.JsonText(head + self._CLOSING)
+        self._separator = f"{head}\n"  # what stands before the next result
+        self._segment_separator = "\n"
 
     def __enter__(self) -> Writer:
-        self._text.raw('{\n"model": ')
-        self._text.value(self._meta.summary())
-        self._text.raw(',\n"results": [')
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, BrokenPipeError):
-            return
-        if self._segments is not None:
-            self._text.raw("\n]}")
-        self._text.raw("\n]}\n")
+        if not isinstance(error, BrokenPipeError):
+            self._text.close()
 
     def result(self, result: Prediction | Failure) -> None:
-        self._next()
-        self._text.value(result.to_dict())
+        self._text.add(self._separator + show.json_value(result.to_dict()), closing=self._CLOSING)
+        self._separator = ",\n"
 
     def begin(self, path: str | None) -> None:
-        self._next()
-        self._segments = 0
-        self._text.raw('{"path": ')
-        self._text.value(path)
-        self._text.raw(', "timeline": [')
+        head = f'{self._separator}{{"path": {show.json_value(path)}, "timeline": ['
+        self._text.add(head, closing=self._CLOSING_TIMELINE)
+        self._separator, self._segment_separator = ",\n", "\n"
 
     def segment(self, segment: TimelineSegment) -> None:
-        self._text.raw(",\n" if self._segments else "\n")
-        self._text.value(segment.to_dict())
-        self._segments = (self._segments or 0) + 1
+        text = self._segment_separator + show.json_value(segment.to_dict())
+        self._text.add(text, closing=self._CLOSING_TIMELINE)
+        self._segment_separator = ",\n"
 
     def end(self, duration_s: float, failure: Failure | None = None) -> None:
-        self._text.raw('], "duration_s": ')
-        self._text.value(round(duration_s, 6))
-        if failure is not None:
-            self._text.raw(', "error": ')
-            self._text.value(failure.to_dict()["error"])
-        self._text.raw("}")
-        self._segments = None
-
-    def _next(self) -> None:
-        self._text.raw(",\n" if self._results else "\n")
-        self._results += 1
+        fault = "" if failure is None else f', "error": {show.json_value(failure.to_dict()["error"])}'
+        self._text.add(f'\n], "duration_s": {round(duration_s, 6)}{fault}}}', closing=self._CLOSING)
 
 
 def _clock(seconds: float) -> str:

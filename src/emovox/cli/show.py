@@ -86,20 +86,38 @@ class CsvRows:
 
 
 class JsonText:
-    """JSON on stdout, a piece at a time."""
+    """A JSON document on stdout, a piece at a time, that can be closed properly at any time.
 
-    def __init__(self) -> None:
+    Args:
+        empty: the document if nothing is added to it.
+    """
+
+    def __init__(self, empty: str) -> None:
         self._file: TextIO = sys.stdout
+        self._closing = empty
 
-    def raw(self, text: str) -> None:
-        """Write JSON's own characters."""
+    def add(self, text: str, *, closing: str) -> None:
+        """Write a piece of the document.
+
+        Args:
+            text: one or more whole values, or the begin of an object or list.
+            closing: what would make the document whole after it.
+        """
+        # Set first: Ctrl-C that comes while the text is written is raised when it has been.
+        self._closing = closing
         self._file.write(text)
         self._file.flush()
 
-    def value(self, value: Any) -> None:
-        """Write a value; names of files that are no UTF-8 keep their bytes as escaped surrogates."""
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        self.raw(text if text == _encodable(text) else json.dumps(value, allow_nan=False))
+    def close(self) -> None:
+        """Make the document whole."""
+        self._file.write(self._closing)
+        self._file.flush()
+
+
+def json_value(value: Any) -> str:
+    """Write a value as JSON; names of files that are no UTF-8 keep their bytes as escaped surrogates."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return text if text == _encodable(text) else json.dumps(value, allow_nan=False)
 
 
 def _encodable(text: str) -> str:
