@@ -70,7 +70,7 @@ def test_recordings_that_a_table_names_and_that_are_not_there(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        (b"name,emotion\na.wav,sad\n", "no column 'path'"),
+        (b"name,emotion\na.wav,sad\n", "no column that names the recordings"),
         (b"path,gender\na.wav,robot\n", "gender = 'robot'"),
         (b"path\na.wav\na.wav\n", "repeats"),
         (b"path,emotion\n\xff\xfe.wav,sad\n", "not UTF-8"),
@@ -142,3 +142,19 @@ def test_audformat_without_emotions(tmp_path: Path) -> None:
     (tmp_path / "db.yaml").write_text("[broken")
     with pytest.raises(CorpusError, match="cannot be read as an audformat database"):
         scan(tmp_path)
+
+
+def test_audformat_with_one_language_for_all(tmp_path: Path) -> None:
+    db = database(tmp_path)
+    db.drop_tables("files")
+    db.save(str(tmp_path))
+    assert scan(tmp_path, durations=False).table["language"].tolist() == ["de"] * 3
+
+
+def test_a_table_beside_unknown_names_is_pointed_at(tmp_path: Path) -> None:
+    put(tmp_path, "audio/1.wav")
+    (tmp_path / "labels.csv").write_text("file,label\naudio/1.wav,Wut\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match="none is named") as caught:
+        scan(tmp_path)
+    assert "labels.csv" in str(caught.value)
+    assert scan(tmp_path / "labels.csv").table["emotion"].tolist() == ["angry"]

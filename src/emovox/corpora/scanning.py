@@ -195,11 +195,13 @@ def _read_folder(root: Path, tree: Tree, *, keep_copies: bool) -> tuple[_Listing
 
 def _unrecognised(root: Path, audio_files: list[Path]) -> CorpusError:
     examples = ", ".join(str(path.relative_to(root)) for path in audio_files[:3])
+    beside = next((path for path in sorted(root.iterdir()) if path.suffix.lower() in tables.TABLE_SUFFIXES), None)
     return CorpusError(
         f"holds {len(audio_files)} recordings, but none is named as in a known corpus (such as {examples})",
         code="unrecognised",
         path=root,
-        remedy="Put them into one folder per emotion, or scan a CSV file with the columns path and emotion. "
+        remedy=(f"If {beside.name} describes them, scan that file. Or put" if beside else "Put")
+        + " them into one folder per emotion, or scan a CSV file with the columns path and emotion. "
         "`emovox corpora list` shows the names of known corpora.",
     )
 

@@ -57,7 +57,8 @@ def read_table(path: Path) -> pd.DataFrame:
 def read_audformat(folder: Path) -> pd.DataFrame:
     """Read the emotions of an audformat database: the folder with ``db.yaml``.
 
-    The scheme called ``emotion`` is taken, with ``speaker``, ``gender`` and ``language`` where the database has them.
+    The scheme called ``emotion`` is taken, with ``speaker``, ``gender`` and ``language`` where the database has them;
+    otherwise the language of the whole database, if it has a single one.
 
     Raises:
         CorpusError: if the package audformat is missing, or the database cannot be read or has no such scheme.
@@ -82,6 +83,8 @@ def read_audformat(folder: Path) -> pd.DataFrame:
             remedy="Scan a CSV file with the columns path and emotion instead.",
         )
     frame = database.get("emotion", ["speaker", "gender", "language"])
+    if len(database.languages) == 1 and frame["language"].isna().all():
+        frame["language"] = database.languages[0]
     return _as_manifest(frame.reset_index(), folder / AUDFORMAT_HEADER, folder, slug(database.name))
 
 
@@ -102,6 +105,12 @@ def _as_manifest(frame: pd.DataFrame, source: Path, folder: Path, corpus: str) -
         other = next((name for name in others if name in frame.columns), None)
         if column not in frame.columns and other is not None:
             frame = frame.rename(columns={other: column})
+    if "path" not in frame.columns:
+        raise ManifestError(
+            f"has no column that names the recordings (columns: {', '.join(frame.columns) or 'none'})",
+            path=source,
+            remedy=f"Call it path, {', '.join(_ALIASES['path'])}.",
+        )
     for column in ("start", "end"):
         if column in frame.columns:
             frame[column] = _seconds(frame[column], source)
