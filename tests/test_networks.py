@@ -200,7 +200,7 @@ def test_optimisers_take_keras_steps(name):
     optimizer = training.configure_optimizers()
     keras, weight = KerasSteps(), net.head.weight
     rng = np.random.default_rng(0)
-    # RMSprop's epsilon shows in gradients below 1e-3. Adam's and Nadam's would below 1e-5, where torch's formula differs.
+    # RMSprop's epsilon shows in gradients below 1e-3; Adam's would below 1e-5, where torch's formula is another one.
     scale = np.logspace(0, -4 if name == "rmsprop" else -2, weight.numel()).reshape(weight.shape)
     for t in range(1, 6):
         gradient = rng.choice([-1, 1], weight.shape) * rng.uniform(0.5, 1.5, weight.shape) * scale

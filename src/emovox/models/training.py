@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -35,13 +35,11 @@ class Batches:
         self.seed = seed
         self.epoch = 0
 
-    @property
-    def sampler(self) -> Batches:
-        """This object: Lightning tells samplers the epoch through `set_epoch`."""
-        return self
-
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order follows, so that a resumed run sees the order of an uninterrupted one."""
+        """Choose the epoch whose order the next batches have, so that a resumed run sees what it would have seen.
+
+        It also counts after `iter`, until the first batch is taken.
+        """
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -103,7 +101,8 @@ class Training(pl.LightningModule):
         return optimizer
 
     def on_train_epoch_start(self) -> None:
-        """Seed dropout for this epoch and start its sums."""
+        """Seed order and dropout for this epoch and start its sums."""
+        cast("Batches", self.trainer.train_dataloader).set_epoch(self.current_epoch)
         torch.manual_seed(epoch_seed(self.seed + 1, self.current_epoch))
         self._sums = {prefix: torch.zeros(3, device=self.device) for prefix in ("", "val_")}
 
