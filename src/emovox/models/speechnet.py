@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from emovox.models.whisper import Trunk
 
-Floats: TypeAlias = npt.NDArray[np.float64]
+Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 MAX_SECONDS = 30.0
 """Longest clip in one call: what the trunk was pretrained on."""
 
@@ -210,7 +210,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         finally:
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)
-        return np.stack(rows).astype(np.float64)
+        return np.stack(rows)
 
     def _clip_weights(self, targets: npt.NDArray[Any], speakers: npt.NDArray[Any] | None) -> Floats:
         if self.balance is None:
@@ -229,13 +229,14 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rows = embedded.reshape(-1, size)
         row_weight = np.repeat(weight, views) / views
         scaler = StandardScaler().fit(rows, sample_weight=row_weight)
-        head = LogisticRegression(C=self.C, max_iter=1_000)
+        head = LogisticRegression(C=self.C, max_iter=500, tol=1e-3)
         head.fit(scaler.transform(rows), np.repeat(targets, views), sample_weight=row_weight)
         coef, intercept = head.coef_, head.intercept_
         if len(self.classes_) == 2:
             coef, intercept = np.vstack([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
-        coef = coef / scaler.scale_
-        return scaler.mean_, coef, intercept - coef @ scaler.mean_
+        coef = coef.astype(np.float64) / scaler.scale_
+        mean = scaler.mean_.astype(np.float64)
+        return mean, coef, intercept - coef @ mean
 
     def _find_temperature(
         self, embedded: Floats, targets: npt.NDArray[Any], speakers: npt.NDArray[Any] | None, weight: Floats
@@ -243,7 +244,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Choose the temperature by the likelihood of clips of speakers that are held out (Guo et al., 2017)."""
         if speakers is None or len(np.unique(speakers)) < 2:
             return 1.0
-        folds = GroupKFold(min(5, len(np.unique(speakers))))
+        folds = GroupKFold(min(3, len(np.unique(speakers))))
         logits = np.zeros((len(targets), len(self.classes_)))
         tested = np.zeros(len(targets), dtype=bool)
         for train, test in folds.split(targets, targets, speakers):
