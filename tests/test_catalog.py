@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
 import subprocess
 import sys
@@ -12,6 +15,7 @@ from sklearn.base import clone, is_classifier
 
 from emovox.errors import ModelError, ParameterError
 from emovox.models.catalog import CATALOG, create, find
+from emovox.models.optimizers import OPTIMIZERS
 
 CLASSICAL = ["random-forest", "svc", "gradient-boosting", "k-neighbors", "mlp", "bagging", "adaboost", "decision-tree"]
 NETWORKS = [f"cnn-{number}" for number in range(1, 5)] + [f"cnn-lstm-{number}" for number in range(1, 5)]
@@ -84,3 +88,40 @@ def test_published_figures_are_those_of_the_reference():
     classical = [row for row in rows if row[0].endswith("Classifier") or row[0] == "SVC"]
     for name, row in zip(CLASSICAL, classical, strict=True):
         assert list(CATALOG[name].reference.values()) == [float(cell.strip("*")) for cell in row[1:]]
+
+
+def listed(*options: str) -> str:
+    command = [sys.executable, "-c", "from emovox.cli.main import main; main()", "models", "list", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_list_as_json_gives_every_network_s_counts_beside_the_published_ones():
+    document = json.loads(listed("--format", "json"))
+    models = {model["name"]: model for model in document["models"]}
+    assert list(models) == list(CATALOG)
+    for name in [*NETWORKS, "two-branch"]:
+        assert models[name]["parameters_with_8_units"] == models[name]["reference_parameters"]
+        assert models[name]["parameters"] == CATALOG[name].parameters(classes=7)
+    assert models["two-branch"]["reference_parameters"] == 758_024
+    assert [optimizer["name"] for optimizer in document["optimizers"]] == list(OPTIMIZERS)
+
+
+def test_the_list_as_csv_has_a_row_a_model():
+    rows = list(csv.DictReader(io.StringIO(listed("--format", "csv"))))
+    assert [row["name"] for row in rows] == list(CATALOG)
+    assert float(rows[0]["reference_test_accuracy"]) == 91.07
+    assert next(row for row in rows if row["name"] == "cnn-1")["parameters"] == "102535"
+
+
+def test_the_list_as_a_table_names_every_model():
+    shown = listed()
+    assert all(name in shown for name in CATALOG)
+    assert "758,024" in shown
+
+
+def test_the_list_imports_neither_torch_nor_scikit_learn():
+    code = (
+        "import sys; from emovox.cli.models import list_models; from emovox.cli.common import Format;"
+        "list_models(Format.JSON); sys.exit(bool({'torch', 'sklearn', 'pandas'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

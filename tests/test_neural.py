@@ -354,6 +354,6 @@ def test_cloning_keeps_the_parameters_only():
     assert not hasattr(copy, "module_")
 
 
-@parametrize_with_checks([NetworkClassifier("cnn-1", epochs=15, batch_size=16, learning_rate=3e-3, device="cpu")])
+@parametrize_with_checks([NetworkClassifier("cnn-1", epochs=10, batch_size=16, learning_rate=3e-3, device="cpu")])
 def test_scikit_learn_s_contract(estimator, check):
     check(estimator)

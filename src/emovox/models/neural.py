@@ -159,7 +159,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Give the probability of each class, shape (n, classes), in the order of `classes_`."""
         check_is_fitted(self)
-        features = torch.from_numpy(validate_data(self, X, reset=False, dtype=np.float32))
+        features = torch.tensor(validate_data(self, X, reset=False, dtype=np.float32))
         device = self._device()
         network = self.module_.to(device).eval()
         with torch.inference_mode():
@@ -169,7 +169,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     def predict(self, X: npt.ArrayLike) -> Labels:
         """Give the most probable label of each row, shape (n,)."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        most_probable = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[most_probable])
 
     def to_onnx_model(self) -> ModelProto:
         """Give the network as an ONNX graph: `features` (batch, features) in, `probabilities` (batch, classes) out."""
@@ -262,7 +263,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
 
 def _batches(data: tuple[Features, Labels], size: int, device: torch.device, *, seed: int | None) -> Batches:
-    features, labels = (torch.from_numpy(array).to(device) for array in data)
+    features, labels = (torch.tensor(array, device=device) for array in data)
     return Batches(features, labels, batch_size=size, seed=seed)
 
 
