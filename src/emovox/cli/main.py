@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import emovox
-from emovox.cli import common, corpora, evaluate, predict, report, train
+from emovox.cli import common, corpora, evaluate, models, predict, report, train
 
 app = typer.Typer(
     name="emovox",
@@ -25,6 +25,7 @@ app.command()(evaluate.evaluate)
 app.command()(report.report)
 app.command()(train.export)
 app.add_typer(corpora.app, name="corpora")
+app.add_typer(models.app, name="models")
 
 
 def _show_version(wanted: bool) -> None:
