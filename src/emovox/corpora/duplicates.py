@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,11 +85,12 @@ def find_duplicates(prints: Prints, *, progress: Progress | None = None) -> Dupl
         prints: fingerprints of all rows, see `emovox.corpora.prints.fingerprints`.
         progress: called with candidates compared and all candidates.
     """
-    same = _identical(prints)
-    representatives = [rows[0] for rows in same]
-    searched = [row for row in representatives if _print(prints, row).searchable]
-    words = [_print(prints, row) for row in searched]
+    readable = {row: value for row, value in enumerate(prints.values) if value is not None}
+    same = _identical(readable)
     pairs = [Pair(rows[0], row, "identical", 0.0, None, 0.0) for rows in same for row in rows[1:]]
+    too_short = [row for rows in same if not readable[rows[0]].searchable for row in rows]
+    searched = [rows[0] for rows in same if readable[rows[0]].searchable]
+    words = [readable[row] for row in searched]
     candidates = list(_candidates(words))
     load = functools.lru_cache(maxsize=64)(_load)
     for number, (one, two, offset) in enumerate(candidates, start=1):
@@ -99,10 +100,8 @@ def find_duplicates(prints: Prints, *, progress: Progress | None = None) -> Dupl
             pairs.append(pair)
         if progress is not None and (number % 1_000 == 0 or number == len(candidates)):
             progress(number, len(candidates))
-    short = {row for row in representatives if not _print(prints, row).searchable}
-    too_short = sorted(row for rows in same if rows[0] in short for row in rows)
     pairs.sort(key=lambda pair: (pair.first, pair.second))
-    return Duplicates(tuple(pairs), connected(pairs), len(candidates), tuple(too_short))
+    return Duplicates(tuple(pairs), connected(pairs), len(candidates), tuple(sorted(too_short)))
 
 
 def connected(pairs: Sequence[Pair]) -> tuple[tuple[int, ...], ...]:
@@ -130,20 +129,12 @@ def connected(pairs: Sequence[Pair]) -> tuple[tuple[int, ...], ...]:
     return tuple(sorted(tuple(sorted(rows)) for rows in groups.values()))
 
 
-def _identical(prints: Prints) -> list[list[int]]:
+def _identical(readable: Mapping[int, fp.Fingerprint]) -> list[list[int]]:
     """Rows by decoded content, in order of their first member; most lists have one row."""
     by_content: dict[str, list[int]] = defaultdict(list)
-    for row, value in enumerate(prints.values):
-        if value is not None:
-            by_content[value.content].append(row)
+    for row, value in readable.items():
+        by_content[value.content].append(row)
     return list(by_content.values())
-
-
-def _print(prints: Prints, row: int) -> fp.Fingerprint:
-    value = prints.values[row]
-    if value is None:  # _identical lists no such row
-        raise AssertionError(row)
-    return value
 
 
 def _candidates(words: Sequence[fp.Fingerprint]) -> Iterator[tuple[int, int, int]]:
