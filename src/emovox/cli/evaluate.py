@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from emovox.cli import common, rows
+from emovox.cli.show import CsvRows
 from emovox.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def evaluate(
         )
         for name in protocol or ["speaker"]
     ]
-    names, bundles = _split_models(models)
+    names, bundles = split_models(models)
     selection, chosen = rows.load_rows(manifest, corpora, labels, mapping)
     inputs = rows.load_inputs(selection, _kinds(names, bundles), jobs)
     results = _run(names, bundles, inputs, selection, protocols, chosen, seed or [7], parameters, jobs, out)
@@ -152,18 +151,17 @@ def show(results: Results, output: common.Format) -> None:
         common.print_json(results.as_dict())
         return
     if output is common.Format.CSV:
-        writer = csv.writer(sys.stdout)
-        writer.writerow(["protocol", "seed", *_COLUMNS])
+        lines = CsvRows(["protocol", "seed", *_COLUMNS])
         for section in report.sections(results):
             for summary in section.summaries:
-                writer.writerow([section.protocol["name"], section.seed, *report.table_row(summary)])
+                lines.add([section.protocol["name"], section.seed, *report.table_row(summary)])
         return
     from rich.table import Table
 
     console = common.stdout()
     for section in report.sections(results):
         published = section.protocol["name"] == "random"
-        table = Table(title=section.title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        table = Table(title=section.title, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
         table.add_column("model", no_wrap=True)
         for column in _SHORT if published else _SHORT[:-1]:
             table.add_column(column, justify="right", no_wrap=True)
@@ -173,6 +171,8 @@ def show(results: Results, output: common.Format) -> None:
             table.add_row(*cells if summary.scores else [model, "failed"], style="bold" if number == 0 else "")
         console.print(table)
         console.print(f"{section.description}; seed {section.seed}", style="dim", markup=False)
+        if published and any(report.table_row(summary)[-1] for summary in section.summaries):
+            console.print(f"publ. = {report.PUBLISHED_NOTE}", style="dim", markup=False)
         for summary in section.summaries:
             for fold, error in summary.failures:
                 common.warn(f"{summary.model}, fold {fold}: {error['message']}")
@@ -196,7 +196,7 @@ _COLUMNS = (
 _SHORT = ("UAR % [95 %]", "acc. %", "wF1", "ECE", "train s", "test s", "publ.")
 
 
-def _split_models(models: list[str]) -> tuple[list[str], list[str]]:
+def split_models(models: list[str]) -> tuple[list[str], list[str]]:
     """Tell catalogue names, with groups spelt out, from bundles."""
     from emovox.inference.bundle import packaged_bundles
     from emovox.models.catalog import CATALOG, find

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import emovox
-from emovox.cli import common, corpora, evaluate, models, predict, report, train
+from emovox.cli import common, corpora, demo, evaluate, models, predict, report, train
 
 app = typer.Typer(
     name="emovox",
@@ -24,6 +24,7 @@ app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(report.report)
 app.command()(train.export)
+app.command()(demo.demo)
 app.add_typer(corpora.app, name="corpora")
 app.add_typer(models.app, name="models")
 
