@@ -52,7 +52,11 @@ class ModelChoice:
     @property
     def title(self) -> str:
         """Name that tells it apart from the same model with other parameters."""
-        given = ",".join(f"{key}={value}" for key, value in sorted(self.parameters.items()))
+        # Of a file, its name: where it lies differs between machines.
+        given = ",".join(
+            f"{key}={Path(value).stem if isinstance(value, str) and Path(value).is_file() else value}"
+            for key, value in sorted(self.parameters.items())
+        )
         return f"{self.name}({given})" if given else self.name
 
     @property

@@ -148,7 +148,7 @@ _SPEECHNET = ModelSpec(
     input="waveform",
     summary="spectrogram network on the waveform, the model behind `emovox predict`",
     extra="deep",
-    factory="emovox.models.speechnet:SpeechNetClassifier",
+    factory="emovox.models.speechnet:SpeechNet",
 )
 
 CATALOG: Mapping[str, ModelSpec] = {spec.name: spec for spec in (*_classical_specs(), *_network_specs(), _SPEECHNET)}

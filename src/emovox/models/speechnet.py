@@ -67,7 +67,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weights: str | os.PathLike[str] | None = None,
         pooled_blocks: Sequence[int] = (2, 3),
         weight_bits: int | None = 8,
-        views: int = 0,
+        views: int = 3,
         C: float = 3e-3,
         balance: str | None = "speaker",
         cache_dir: str | os.PathLike[str] | None = "default",
