@@ -123,6 +123,16 @@ def test_new_features_make_new_cells(tmp_path: Path) -> None:
     assert all(before[name] != when for name, when in mtimes(tmp_path).items())
 
 
+def test_a_file_among_the_parameters_is_known_by_its_path_but_only_named(tmp_path: Path) -> None:
+    choices = [ModelChoice("svc", {"kernel": f"/{folder}/weights.bin"}) for folder in ("a", "b")]
+    assert choices[0].title == choices[1].title == "svc(kernel=weights.bin)"
+    assert choices[0].digest != choices[1].digest
+    for choice in choices:
+        evaluate([choice], made_up_inputs(), [RandomSplit()], out=tmp_path)
+        cell = json.loads(next((tmp_path / "cells").glob("*.json")).read_text())
+        assert cell["inputs"]["parameters"] == choice.digest
+
+
 def test_a_failing_cell_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
     broken = ModelChoice("k-neighbors", {"n_neighbors": 10_000})
     results = evaluate([broken, *FAST], made_up_inputs(), [SpeakerFolds(n_splits=2)], out=tmp_path)

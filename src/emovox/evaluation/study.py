@@ -14,6 +14,7 @@ Example:
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,6 +66,16 @@ class ModelChoice:
         return any(self.parameters.get(option) for option in ("early_stopping", "reduce_lr")) and (
             find(self.name).family == "network"
         )
+
+
+def plain_value(value: object) -> object:
+    """Shorten a path to the file's name, so that results do not tell how somebody's disk is laid out.
+
+    Example:
+        >>> plain_value("/home/somebody/weights.safetensors"), plain_value(3)
+        ('weights.safetensors', 3)
+    """
+    return Path(value).name if isinstance(value, os.PathLike) or (isinstance(value, str) and "/" in value) else value
 
 
 def evaluate(
@@ -161,7 +172,11 @@ def _plan(
                 protocol={**told, "fold": fold.name},
                 clips={name: len(rows) for name, rows in parts.items()},
                 speakers={name: _count_speakers(inputs.table, rows) for name, rows in parts.items()},
-                inputs={"kind": spec.input, "version": inputs.versions.get(spec.input)},
+                inputs={
+                    "kind": spec.input,
+                    "version": inputs.versions.get(spec.input),
+                    "parameters": choice.digest,
+                },
                 provenance=provenance(),
                 details={
                     "family": spec.family,

@@ -30,7 +30,7 @@ from emovox.evaluation.provenance import provenance
 from emovox.evaluation.results import Summary, describe_corpora
 from emovox.evaluation.runs import CHECKPOINT, Run, Trained, keep_run, write_bundle
 from emovox.evaluation.splitting import Indices
-from emovox.evaluation.study import ModelChoice, Progress, evaluate
+from emovox.evaluation.study import ModelChoice, Progress, evaluate, plain_value
 from emovox.evaluation.workers import Data, fit_model
 from emovox.inference.bundle import BundleMetadata
 from emovox.models.catalog import ModelSpec, find
