@@ -163,11 +163,11 @@ def deadly(one: Any, other: Any) -> float:
 
 def test_a_worker_that_dies_takes_only_its_own_cell_along(tmp_path: Path) -> None:
     choice = ModelChoice("k-neighbors", {"metric": deadly})
-    results = evaluate([FAST[0], choice, FAST[1]], made_up_inputs(), [SpeakerFolds(n_splits=3)], out=tmp_path, jobs=2)
+    results = evaluate([choice, FAST[0]], made_up_inputs(), [SpeakerFolds(n_splits=2)], out=tmp_path, jobs=2)
     failed = [summary for summary in results.summaries if summary.failures]
     assert len(failed) == 1
-    assert [error["code"] for _, error in failed[0].failures] == ["worker_died"] * 3
-    assert {summary.model for summary in results.summaries if summary.complete} == set(FAST)
+    assert [error["code"] for _, error in failed[0].failures] == ["worker_died"] * 2
+    assert [summary.model for summary in results.summaries if summary.complete] == FAST[:1]
 
 
 def test_a_killed_run_goes_on_where_it_stood(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_killed_run_goes_on_where_it_stood(tmp_path: Path) -> None:
 
             if __name__ == "__main__":
                 out = {str(tmp_path / "out")!r}
-                evaluate(["mlp", "bagging"], made_up_inputs(), [LeaveOneSpeakerOut()], out=out, jobs=2)
+                evaluate(["random-forest"], made_up_inputs(), [LeaveOneSpeakerOut()], out=out, jobs=2)
             """
         )
     )
@@ -195,8 +195,8 @@ def test_a_killed_run_goes_on_where_it_stood(tmp_path: Path) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     finished = {path.name: path.stat().st_mtime_ns for path in cells.glob("*.json")}
-    assert 3 <= len(finished) < 24
-    results = evaluate(["mlp", "bagging"], made_up_inputs(), [LeaveOneSpeakerOut()], out=tmp_path / "out")
+    assert 3 <= len(finished) < 12
+    results = evaluate(["random-forest"], made_up_inputs(), [LeaveOneSpeakerOut()], out=tmp_path / "out")
     assert all(summary.complete for summary in results.summaries)
     assert all(mtimes(tmp_path / "out")[name] == when for name, when in finished.items())
     assert not list(cells.glob(".*partial*"))

@@ -52,13 +52,15 @@ class ModelChoice:
 
     @property
     def title(self) -> str:
-        """Name that tells it apart from the same model with other parameters."""
-        # Of a file, its name: where it lies differs between machines.
-        given = ",".join(
-            f"{key}={Path(value).stem if isinstance(value, str) and Path(value).is_file() else value}"
-            for key, value in sorted(self.parameters.items())
-        )
+        """Name that tells it apart from the same model with other parameters; of files it says the name only."""
+        given = ",".join(f"{key}={plain_value(value)}" for key, value in sorted(self.parameters.items()))
         return f"{self.name}({given})" if given else self.name
+
+    @property
+    def digest(self) -> str:
+        """Short hash of all parameters, with whole paths; empty without any."""
+        text = repr(sorted((key, str(value)) for key, value in self.parameters.items()))
+        return hashlib.sha256(text.encode()).hexdigest()[:8] if self.parameters else ""
 
     @property
     def wants_validation(self) -> bool:

@@ -16,7 +16,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
@@ -183,7 +183,7 @@ def _describe_training(choice: ModelChoice, inputs: Inputs, validation: Indices,
     return {
         "model": choice.name,
         # Where a file lay on the machine that trained is nobody's business.
-        "parameters": {key: Path(value).name if _is_file(value) else value for key, value in _plain(choice).items()},
+        "parameters": {key: plain_value(value) for key, value in _plain(choice).items()},
         "seed": seed,
         "clips": len(inputs.table),
         "validation_clips": len(validation),
@@ -200,10 +200,6 @@ def _plain(choice: ModelChoice) -> dict[str, object]:
     """Give the parameters that can be written as JSON."""
     plain = {key: value for key, value in choice.parameters.items() if isinstance(value, str | int | float | bool)}
     return plain | {key: None for key, value in choice.parameters.items() if value is None}
-
-
-def _is_file(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and Path(value).is_file()
 
 
 def _licences(inputs: Inputs) -> list[str]:
