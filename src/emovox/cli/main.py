@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import emovox
-from emovox.cli import common, corpora, demo, evaluate, models, predict, report, train
+from emovox.cli import common, corpora, demo, evaluate, features, models, predict, report, train
 
 app = typer.Typer(
     name="emovox",
@@ -20,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(predict.predict)
+app.command()(features.features)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(report.report)
