@@ -78,18 +78,12 @@ def test_classical_models_on_real_recordings(name: str, real_features: Data) -> 
     assert disagreement(model, X) < TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["cnn-2", pytest.param("cnn-lstm-1", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name != "cnn-1" else []) for name in NETWORKS]
+)
 def test_networks_on_real_recordings(name: str, real_features: Data) -> None:
     X, y = real_features
-    model = CATALOG[name].create(seed=7, epochs=1, standardize=True).fit(X[::4], y[::4])
-    assert disagreement(model, X) < TOLERANCE
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_of_the_catalogue(name: str) -> None:
-    X, y = made_up(rows=21, classes=7)
-    model = CATALOG[name].create(seed=7, epochs=1, standardize=True).fit(X, y)
+    model = CATALOG[name].create(seed=7, epochs=1, standardize=True).fit(X[::8], y[::8])
     assert disagreement(model, X) < TOLERANCE
 
 
@@ -187,7 +181,7 @@ X, y = made_up(classes=4)
 models = [
     CATALOG["bagging-scaled"].create(seed=3),
     CATALOG["k-neighbors"].create(),
-    CATALOG["cnn-lstm-1"].create(seed=3, epochs=1),
+    CATALOG["svc"].create(),
 ]
 for model in models:
     data = bundle_bytes(model.fit(X, y), meta_of(model))
@@ -195,7 +189,6 @@ for model in models:
 """
 
 
-@pytest.mark.slow
 def test_same_model_gives_same_bytes_in_every_process() -> None:
     program = _MAKE.format(folder=str(Path(__file__).parent))
     runs = [

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import logging
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +24,7 @@ def export(estimator: Any, path: str | os.PathLike[str], meta: BundleMetadata) -
 
     Args:
         estimator: a fitted classifier of the catalogue. One with a method ``to_onnx_model() -> onnx.ModelProto`` is
-            exported by it, one with a torch module ``module_`` (features to logits) by torch, all others by skl2onnx.
+            exported by it, all others by skl2onnx.
         path: the file to write, by custom ``.onnx``.
         meta: its description. `meta.labels` gives the order of the columns and must name the estimator's classes.
 
@@ -90,8 +87,6 @@ def _graph(estimator: Any, meta: BundleMetadata) -> onnx.ModelProto:
             return model
         if meta.input != "classic":
             raise ModelError(f"{type(estimator).__name__} takes features; its description says {meta.input!r}")
-        if hasattr(estimator, "module_"):
-            return torch_graph(estimator.module_)
         return sklearn_graph(estimator)
     except EmovoxError:
         raise
@@ -121,38 +116,3 @@ def sklearn_graph(estimator: Any) -> onnx.ModelProto:
     )
     keep_output(model, OUTPUT)
     return model
-
-
-def torch_graph(module: Any) -> onnx.ModelProto:
-    """Convert a torch module that maps (batch, 180) features to logits, with a softmax behind it."""
-    import torch
-
-    class WithProbabilities(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = copy.deepcopy(module)  # the export changes buffers and modes of what it is given
-
-        def forward(self, features: torch.Tensor) -> torch.Tensor:
-            return torch.softmax(self.inner(features), dim=1)
-
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    try:
-        logger.setLevel(logging.ERROR)  # it lists operators of torchvision that it misses
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about its own internals
-            program = torch.onnx.export(
-                WithProbabilities().cpu().eval(),
-                (torch.zeros(2, CLASSIC_INPUT_SIZE),),
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=[INPUT_NAMES["classic"]],
-                output_names=[OUTPUT],
-                dynamic_shapes={"features": {0: torch.export.Dim("batch")}},
-                verbose=False,
-            )
-    finally:
-        logger.setLevel(level)
-    if program is None:
-        raise ModelError("torch gave no ONNX program")
-    return program.model_proto
