@@ -142,9 +142,12 @@ def test_same_seed_same_interval() -> None:
 def test_a_thousand_resamples_of_five_thousand_clips_take_less_than_a_second() -> None:
     truth, probabilities = made_up(5000)
     speakers = np.array([f"s{number % 40}" for number in range(5000)])
-    started = time.perf_counter()
-    metrics.score(truth, probabilities, EMOTIONS, speakers=speakers, resamples=1000)
-    assert time.perf_counter() - started < 1
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        metrics.score(truth, probabilities, EMOTIONS, speakers=speakers, resamples=1000)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 1
 
 
 def test_what_cannot_be_measured_is_refused() -> None:
