@@ -64,8 +64,9 @@ class _ReluDropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, probability: float) -> Tensor:
         ctx.scale = 1 / (1 - probability)
-        kept = _random_16_bits(values) >= round(probability * 2**16) - 2**15
-        values.relu_().mul_(kept.to(values.dtype)).mul_(ctx.scale)
+        kept = torch.empty_like(values)  # of the values' own type: multiplying by booleans is slow
+        torch.ge(_random_16_bits(values), round(probability * 2**16) - 2**15, out=kept)
+        values.relu_().mul_(kept).mul_(ctx.scale)
         ctx.mark_dirty(values)
         ctx.save_for_backward(values)
         return values
