@@ -61,7 +61,7 @@ def keras_model(name: str) -> Any:
 
 def run_keras(name: str, features: Any, labels: Any, epochs: int) -> dict[str, Any]:
     """Train a network in Keras and give its parameter count and the seconds of each epoch."""
-    import keras  # type: ignore[import-not-found]  # not a dependency
+    import keras
 
     model = keras_model(name)
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])

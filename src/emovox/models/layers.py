@@ -37,8 +37,8 @@ class Convolution(nn.Conv2d):
 class ReluDropout(nn.Module):
     """ReLU, then dropout: both in one pass and without a stored mask.
 
-    torch's dropout takes about four times as long on a CPU as all else in this stage. Here a 16-bit random number
-    decides on each value, so the probability is a multiple of 2 ** -16.
+    torch's own two take about three times as long on a CPU, most of it for random numbers. Here a 16-bit random
+    number decides on each value, so the probability is a multiple of 2 ** -16.
 
     Args:
         probability: of a value being dropped in training, 0..1 exclusive; what stays is divided by 1 - probability.
