@@ -14,7 +14,7 @@ from emovox.errors import ParameterError
 if TYPE_CHECKING:
     from emovox.evaluation.inputs import Inputs, Kind
     from emovox.evaluation.protocols import EvaluationProtocol
-    from emovox.evaluation.results import Results
+    from emovox.evaluation.results import Results, Summary
     from emovox.manifest import Selection
 
 PROTOCOL_NAMES = ("random", "speaker", "loso", "corpus", "file")
@@ -151,24 +151,26 @@ def show(results: Results, output: common.Format) -> None:
         common.print_json(results.as_dict())
         return
     if output is common.Format.CSV:
-        lines = CsvRows(["protocol", "seed", *_COLUMNS])
+        printed = CsvRows(["protocol", "seed", *_COLUMNS])
         for section in report.sections(results):
             for summary in section.summaries:
-                lines.add([section.protocol["name"], section.seed, *report.table_row(summary)])
+                printed.add([section.protocol["name"], section.seed, *report.table_row(summary)])
         return
+    from rich.markup import escape
     from rich.table import Table
 
     console = common.stdout()
     for section in report.sections(results):
         published = section.protocol["name"] == "random"
+        lines = [_short_row(summary)[: None if published else -1] for summary in section.summaries]
         table = Table(title=section.title, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
-        table.add_column("model", no_wrap=True)
-        for column in _SHORT if published else _SHORT[:-1]:
-            table.add_column(column, justify="right", no_wrap=True)
-        for number, summary in enumerate(section.summaries):
-            model, value, interval, *others = report.table_row(summary)
-            cells = [model, f"{value} {interval}", *(others if published else others[:-1])]
-            table.add_row(*cells if summary.scores else [model, "failed"], style="bold" if number == 0 else "")
+        table.add_column("model", overflow="fold")
+        for number, column in enumerate(_SHORT if published else _SHORT[:-1], start=1):
+            # Figures are never cut; a long name of a model is broken instead.
+            width = max(len(cell) for cell in [column, *(line[number] for line in lines)])
+            table.add_column(column, justify="right", min_width=width)
+        for number, line in enumerate(lines):
+            table.add_row(*map(escape, line), style="bold" if number == 0 else "")
         console.print(table)
         console.print(f"{section.description}; seed {section.seed}", style="dim", markup=False)
         if published and any(report.table_row(summary)[-1] for summary in section.summaries):
@@ -180,6 +182,13 @@ def show(results: Results, output: common.Format) -> None:
     for note in report.warnings(results):
         console.print(f"! {note}", style="yellow", markup=False)
     console.print(f"{report.headline(results)}. {report.remark(results)}", markup=False)
+
+
+def _short_row(summary: Summary) -> list[str]:
+    from emovox.evaluation import report
+
+    model, value, interval, *others = report.table_row(summary)
+    return [model, f"{value} {interval}", *others] if summary.scores else [model, "failed", *[""] * len(others)]
 
 
 _COLUMNS = (
