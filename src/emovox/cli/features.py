@@ -13,7 +13,7 @@ import typer
 
 from emovox.cli import common
 from emovox.cli.common import Format
-from emovox.errors import EmovoxError, FeatureError, ParameterError
+from emovox.errors import EmovoxError, ParameterError
 
 if TYPE_CHECKING:
     from emovox.features import Extraction, FeatureSet
@@ -121,12 +121,11 @@ def _write(output: Path, files: Sequence[Path], wanted: FeatureSet, extraction: 
         _write_as(partial, files, wanted, extraction)
         partial.replace(output)
     except OSError as error:
-        raise FeatureError(
-            f"cannot be written ({error.strerror or error})",
-            code="not_written",
-            path=output,
-            remedy="The values are kept: make room or name another file, and the same command writes them at once.",
-        ) from error
+        common.warn(
+            f"{output}: cannot be written ({error.strerror or error}). The values are kept in the store: "
+            "make room or name another file, and the same command writes them at once."
+        )
+        raise typer.Exit(common.SOME_FAILED) from error
     finally:
         partial.unlink(missing_ok=True)
 

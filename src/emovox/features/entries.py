@@ -7,6 +7,7 @@ import io
 import logging
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ class EntryFolder:
         file = self.file(key)
         try:
             data = file.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             logger.warning("%s cannot be read (%s); it is computed again", file, error.strerror)
@@ -81,15 +82,12 @@ class EntryFolder:
 
     def remove_abandoned(self) -> None:
         """Remove what killed processes left half-written."""
-        if not self._partial_folder.is_dir():
-            return
         oldest = time.time() - ABANDONED_AFTER_S
-        for partial in self._partial_folder.iterdir():
-            try:
-                if partial.stat().st_mtime < oldest:
-                    partial.unlink()
-            except FileNotFoundError:
-                continue  # its writer has just finished it
+        with suppress(OSError):  # there is no folder yet, or it is not ours to tidy
+            for partial in self._partial_folder.iterdir():
+                with suppress(FileNotFoundError):  # its writer has just finished it
+                    if partial.stat().st_mtime < oldest:
+                        partial.unlink()
 
     @property
     def _partial_folder(self) -> Path:
