@@ -10,8 +10,9 @@ import pytest
 
 from emovox import manifest
 from emovox.cli import common
-from emovox.cli.demo import choose, some_of_each
+from emovox.cli.demo import choose, predict_some, some_of_each
 from emovox.cli.main import app
+from emovox.corpora.scanning import scan
 from emovox.corpora.synthetic import synthesize
 from emovox.emotions import EMOTIONS
 from emovox.errors import CorpusError
@@ -53,6 +54,28 @@ def test_predictions_are_shown_for_every_emotion_and_several_corpora() -> None:
     assert some["emotion"].value_counts().to_dict() == dict.fromkeys(EMOTIONS, 2)
     assert some.groupby("emotion")["speaker"].nunique().tolist() == [2] * 7
     assert some.groupby("emotion")["corpus"].nunique().tolist() == [2] * 7
+
+
+def test_predictions_stand_beside_the_truth_and_say_what_the_model_knows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    synthesize(tmp_path / "voices", speakers=4, sentences=1)
+    table = scan(tmp_path / "voices", durations=False).table
+    bundle = tmp_path / "tree.onnx"
+    train("decision-tree", read_inputs(table), out=bundle, protocol=SpeakerFolds(n_splits=2))
+    capsys.readouterr()
+    predict_some(table, bundle=str(bundle))
+    printed = capsys.readouterr().out
+    assert "14 of 14 right" in printed  # it knows them by heart, and that is what it says:
+    assert "It was trained on synthetic, with these very speakers" in " ".join(printed.split())
+    assert "2 folds without a common speaker" in " ".join(printed.split())
+
+    predict_some(table.assign(corpus="elsewhere", emotion="calm"), bundle=str(bundle))
+    printed = capsys.readouterr().out
+    assert "0 of 2 right" in printed
+    assert "wrong" in printed
+    assert "It was trained on" not in printed
 
 
 @pytest.mark.slow

@@ -69,18 +69,18 @@ def choose(selection: Selection, *, clips: int = CLIPS_A_GROUP) -> tuple[Selecti
     return dataclasses.replace(selection, table=taken), remark
 
 
-def predict_some(table: pd.DataFrame) -> None:
-    """Show what the packaged model makes of a few recordings, beside the truth."""
+def predict_some(table: pd.DataFrame, *, bundle: str | None = None) -> None:
+    """Show what a model (None: the packaged one) makes of a few recordings, beside the truth."""
     from emovox.evaluation.bundles import trained_on
     from emovox.inference.recognizer import Recognizer
 
     try:
-        recognizer = Recognizer()
+        recognizer = Recognizer(bundle)
     except BundleError as error:
         _say("2. Predictions", f"There is no packaged model here to predict with ({error.code}).")
         return
     meta = recognizer.meta
-    _say("2. Predictions", f"The packaged model {meta.name} {meta.version} on a few of them:")
+    _say("2. Predictions", f"The model {meta.name} {meta.version} on a few of them:")
     _prediction_table(table, recognizer)
     known = trained_on(meta, table)
     if known:
