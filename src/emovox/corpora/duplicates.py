@@ -22,14 +22,18 @@ from emovox.corpora import fingerprint as fp
 from emovox.corpora.prints import Clip, Prints
 from emovox.errors import AudioError
 
-SURE_BIT_ERROR = 0.16
+SURE_BIT_ERROR = 0.19
 """Fewer wrong bits than this: the same recording. The most alike takes in 4,775 real clips have 0.22."""
 POSSIBLE_BIT_ERROR = 0.30
 """More wrong bits than this: two recordings. In between, the waveforms decide."""
-SURE_FRAMES = 40
-"""With fewer common frames than this (0.9 s) the waveforms decide too."""
-SAME_WAVEFORM = 0.70
-"""Least correlation of two encodings of one recording; two takes stay below 0.6."""
+SAME_WAVEFORM = 0.65
+"""Least correlation of two encodings of one recording where the bits leave doubt; two takes stay below 0.6."""
+SHORT_FRAMES = 40
+"""With fewer common frames than this (0.9 s) the waveforms always decide,"""
+SAME_SHORT_WAVEFORM = 0.82
+"""and have to agree this much: in a moment's sound two takes reach 0.78."""
+NEARBY_BIT_ERROR = 0.42
+"""A candidate with more wrong bits than this is not looked at one frame earlier and later."""
 COMMON_SHARE = 0.5
 """Share of the shorter clip's active frames that has to lie in the part that both have."""
 MIN_HITS = 2
@@ -239,18 +243,21 @@ def _verify(
     clips: tuple[Clip, Clip],
     load: Callable[[Clip], audio.Waveform],
 ) -> Pair | None:
-    nearby = (fp.align(*words, offset + step) for step in (0, -1, 1))
-    best = min(nearby, key=lambda alignment: alignment.bit_error)
+    best = fp.align(*words, offset)
+    if best.bit_error > NEARBY_BIT_ERROR:
+        return None
+    best = min((best, fp.align(*words, offset - 1), fp.align(*words, offset + 1)), key=lambda fit: fit.bit_error)
     shorter = min(int(np.count_nonzero(value.weak)) for value in words)
     if best.bit_error > POSSIBLE_BIT_ERROR or best.frames < max(COMMON_SHARE * shorter, fp.MIN_FRAMES):
         return None
     similarity = None
-    if best.bit_error > SURE_BIT_ERROR or best.frames < SURE_FRAMES:
+    short = best.frames < SHORT_FRAMES
+    if short or best.bit_error > SURE_BIT_ERROR:
         try:
             similarity = fp.waveform_similarity(load(clips[0]), load(clips[1]), best.offset)
         except AudioError:
             return None  # it was readable a moment ago; without its sound there is no proof
-        if similarity < SAME_WAVEFORM:
+        if similarity < (SAME_SHORT_WAVEFORM if short else SAME_WAVEFORM):
             return None
     return Pair(min(rows), max(rows), "near", best.bit_error, similarity, best.offset * fp.HOP / fp.RATE)
 

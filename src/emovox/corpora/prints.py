@@ -146,19 +146,19 @@ def _results(
         return
     # Started afresh rather than forked: a fork would copy the locks of a running progress bar.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(batches)), mp_context=context, initializer=_ignore_interrupt) as pool:
+    pool = ProcessPoolExecutor(min(jobs, len(batches)), mp_context=context, initializer=_ignore_interrupt)
+    try:
         waiting = {pool.submit(_batch, batch, folder): start for start, batch in batches}
-        try:
-            for future in as_completed(waiting):
-                yield waiting[future], future.result()
-        except BrokenProcessPool as error:
-            raise CorpusError(
-                "a worker process died",
-                code="worker_died",
-                remedy="If memory is short, use one job; a script must call this under if __name__ == '__main__'.",
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        for future in as_completed(waiting):
+            yield waiting[future], future.result()
+    except BrokenProcessPool as error:
+        raise CorpusError(
+            "a worker process died",
+            code="worker_died",
+            remedy="If memory is short, use one job; a script must call this under if __name__ == '__main__'.",
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _ignore_interrupt() -> None:
