@@ -16,6 +16,9 @@ from emovox.corpora.scanning import scan
 from emovox.corpora.synthetic import synthesize
 from emovox.emotions import EMOTIONS
 from emovox.errors import CorpusError
+from emovox.evaluation.inputs import read_inputs
+from emovox.evaluation.protocols import SpeakerFolds
+from emovox.evaluation.training import train
 
 
 def pooled() -> pd.DataFrame:

@@ -85,8 +85,8 @@ def predict_some(table: pd.DataFrame, *, bundle: str | None = None) -> None:
     known = trained_on(meta, table)
     if known:
         common.stdout().print(
-            f"! It was trained on {', '.join(known)}, with these very speakers, so these hits prove nothing. What it "
-            "does with unseen speakers:",
+            f"! It was trained on {', '.join(known)}, with these very speakers, so these hits prove nothing. "
+            + ("What it does with unseen speakers:" if meta.scores else "It records no scores of its own."),
             style="yellow",
             markup=False,
         )
@@ -106,9 +106,9 @@ def _prediction_table(table: pd.DataFrame, recognizer: Recognizer) -> None:
     some = some_of_each(table)
     console = common.stdout()
     ascii_only = not (console.encoding or "").lower().startswith("utf")
-    printed = Table(box=None, pad_edge=False)
+    printed = Table(box=None, padding=(0, 1, 0, 0))
     for column in ("recording", "speaker", "truth", "prediction", ""):
-        printed.add_column(column, no_wrap=True)
+        printed.add_column(column, no_wrap=True, min_width=8 if column == "truth" else None)
     right = 0
     with rows.counted("Predicting") as advance:
         for number, found in enumerate(recognizer.predict_many(list(some["path"]))):
