@@ -107,8 +107,8 @@ def _prediction_table(table: pd.DataFrame, recognizer: Recognizer) -> None:
     console = common.stdout()
     ascii_only = not (console.encoding or "").lower().startswith("utf")
     printed = Table(box=None, padding=(0, 1, 0, 0))
-    for column in ("recording", "speaker", "truth", "prediction", ""):
-        printed.add_column(column, no_wrap=True, min_width=8 if column == "truth" else None)
+    for column, width in (("recording", None), ("speaker", None), ("truth", 8), ("prediction", 26), ("", 5)):
+        printed.add_column(column, no_wrap=True, min_width=width)
     right = 0
     with rows.counted("Predicting") as advance:
         for number, found in enumerate(recognizer.predict_many(list(some["path"]))):
