@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 
 import librosa
@@ -11,6 +12,8 @@ import pytest
 import soundfile
 
 from emovox import corpora, manifest
+from emovox.cli import common
+from emovox.cli.main import app
 from emovox.corpora import synthetic, voices
 from emovox.emotions import EMOTIONS
 from emovox.errors import CorpusError, ParameterError
@@ -118,3 +121,16 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CorpusError, match="cannot be written"):
         synthetic.synthesize(tmp_path / "file" / "corpus", speakers=1)
+
+
+def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def emovox(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["emovox", "corpora", "synthesize", *map(str, arguments)])
+        return common.run(app)
+
+    assert emovox("-o", tmp_path / "made", "--speakers", 1, "--sentences", 1) == 0
+    assert "7 SYNTHETIC clips (computed voices, not people)" in capsys.readouterr().out
+    assert len(list((tmp_path / "made").rglob("*.wav"))) == 7
+    assert emovox("-o", tmp_path / "made", "--sentences", 50) == common.WRONG_USE
+    assert "1 to 8 are possible" in capsys.readouterr().err
+    assert emovox() == common.WRONG_USE

@@ -163,7 +163,10 @@ def _byte_progress() -> Iterator[Callable[[str, int, int | None], None]]:
         disable=console.quiet or not console.is_terminal,
     ) as bars:
         texts = {"listing": "Asking for the list", "fetching": "Fetching", "unpacking": "Unpacking"}
-        tasks = {stage: bars.add_task(text, total=None, visible=False, state="") for stage, text in texts.items()}
+        tasks = {
+            stage: bars.add_task(text, total=None, visible=stage == "fetching", state="")
+            for stage, text in texts.items()
+        }
 
         def show(stage: str, done: int, total: int | None) -> None:
             scale, unit = (1.0, "files") if stage == "unpacking" else (1e6, "MB")

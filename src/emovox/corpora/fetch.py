@@ -23,7 +23,7 @@ from emovox.errors import CorpusError
 Progress = Callable[[int, int | None], None]
 """Called with the bytes at hand and the size of the file, None where the server does not tell it."""
 
-ATTEMPTS = 6
+ATTEMPTS = 4
 """How often a connection is tried; one that brought new bytes does not count."""
 TIMEOUT_S = (15.0, 60.0)
 """Seconds to wait for a connection, and for the next bytes."""
@@ -87,8 +87,9 @@ class ResumableDownloader:
                 raise disk_error(error, self.partial) from error
             failures = 0 if self._have() > before else failures + 1
             if failures >= ATTEMPTS:
+                kept = self._have()
                 raise CorpusError(
-                    f"cannot be fetched ({reason}); {self._have():,} bytes are kept",
+                    f"cannot be fetched ({reason}){f'; {kept:,} bytes are kept' if kept else ''}",
                     code="unreachable",
                     path=url,
                     remedy="Check the network and run it again: it goes on from where it stopped.",
@@ -248,4 +249,4 @@ def _plainly(error: Exception) -> str:
             cause = cause.args[0]
     reason = getattr(cause, "reason", None)
     text = str(reason if reason is not None else cause)
-    return re.sub(r"^.*?object at 0x[0-9a-f]+>?:? ?", "", text) or type(error).__name__
+    return re.sub(r"^.*?(?:object at 0x[0-9a-f]+>?|\(host=[^)]*\)):? ?", "", text) or type(error).__name__

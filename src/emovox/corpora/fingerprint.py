@@ -89,7 +89,7 @@ def fingerprint(waveform: audio.Waveform) -> Fingerprint:
         >>> one = fingerprint(audio.Waveform(noise, rate=8_000))
         >>> two = fingerprint(audio.Waveform(0.25 * noise, rate=8_000))
         >>> one.words.shape, bool((one.words == two.words).all()), one.content == two.content
-        ((108,), True, False)
+        ((109,), True, False)
     """
     words, weak = _words(_at_rate(waveform))
     return Fingerprint(content_hash(waveform), words, weak, waveform.duration_s)
