@@ -69,6 +69,14 @@ class TestClassicOnRecordings:
         for clip in clips[::10]:
             assert_like_librosa(soxr.resample(clip.samples, clip.rate, rate), rate)
 
+    @pytest.mark.parametrize("bits", [8, 6])
+    def test_equals_librosa_on_coarse_samples_with_digital_silence(
+        self, clips: list[audio.Waveform], bits: int
+    ) -> None:
+        for clip in clips[::10]:
+            coarse = np.round(clip.samples / np.abs(clip.samples).max() * 2**bits) / np.float32(2**bits)
+            assert_like_librosa(coarse, clip.rate)
+
     @pytest.mark.parametrize("rate", [16_000, 48_000])
     def test_finds_the_very_tuning_of_librosa(self, clips: list[audio.Waveform], rate: int) -> None:
         edges = np.linspace(-0.5, 0.5, 101)

@@ -60,7 +60,8 @@ def spectral_peaks(magnitude: Floats, rate: int) -> Peaks:
     shift = np.where(np.abs(slope) < np.abs(curvature), vertex, np.float32(0))
     n_fft = 2 * (magnitude.shape[1] - 1)
     bins = np.arange(low - 1, high + 1, dtype=np.float64)
-    pitch = (bins.take(place % region.shape[1]) + shift) * float(rate) / n_fft
+    column = place - place // region.shape[1] * region.shape[1]  # faster than the remainder
+    pitch = (bins.take(column) + shift) * float(rate) / n_fft
     strength: Floats = centre + np.float32(0.5) * slope * shift
     return pitch.astype(np.float32), strength
 
@@ -93,12 +94,14 @@ def tuning_bin(peaks: Sequence[Peaks]) -> int:
 
 
 def _median(values: Floats) -> np.float32:
-    """As `numpy.median`, which takes three times as long to check its input."""
-    upper = len(values) // 2
-    lower = upper - 1 + len(values) % 2
-    ordered = np.partition(values, (lower, upper))
-    median: np.float32 = ordered[lower : upper + 1].mean()
-    return median
+    """As `numpy.median`, in a third of the time."""
+    half = len(values) // 2
+    if len(values) % 2:
+        odd: np.float32 = np.partition(values, half)[half]
+        return odd
+    ordered = np.partition(values, half - 1)
+    even: np.float32 = (ordered[half - 1] + ordered[half:].min()) / np.float32(2)
+    return even
 
 
 def _bins_of(deviation: Floats) -> npt.NDArray[np.intp]:

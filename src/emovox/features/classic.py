@@ -35,6 +35,8 @@ CLASSIC_NAMES = (
 TOP_DB = 80.0
 """MFCC see nothing that is further below the loudest mel band of the clip."""
 MEL_FLOOR = 1e-10
+SILENCE = np.finfo(np.float32).tiny
+"""Frames whose loudest pitch class is below this are not scaled."""
 
 MEL_GROUPS = 8
 BLOCK_FRAMES, PRODUCT_FRAMES = 16, 64
@@ -142,8 +144,7 @@ _workspace = _Workspace()
 def _chroma_sum(magnitude: Floats, filters: Floats) -> Floats:
     chroma = magnitude @ filters.T
     peak = chroma.max(axis=1)
-    peak[peak < np.finfo(np.float32).tiny] = 1
-    total: Floats = (1 / peak) @ chroma
+    total: Floats = (1 / np.where(peak < SILENCE, np.float32(1), peak)) @ chroma
     return total
 
 
