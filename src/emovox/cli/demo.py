@@ -107,19 +107,21 @@ def _prediction_table(table: pd.DataFrame, recognizer: Recognizer) -> None:
     console = common.stdout()
     ascii_only = not (console.encoding or "").lower().startswith("utf")
     printed = Table(box=None, padding=(0, 1, 0, 0))
-    for column, width in (("recording", None), ("speaker", None), ("truth", 8), ("prediction", 26), ("", 5)):
-        printed.add_column(column, no_wrap=True, min_width=width)
+    # What may be cut in a narrow terminal stands last.
+    for column in ("", "truth", "prediction", "speaker", "recording"):
+        printed.add_column(column, no_wrap=True, min_width=26 if column == "prediction" else max(5, len(column)))
     right = 0
     with rows.counted("Predicting") as advance:
         for number, found in enumerate(recognizer.predict_many(list(some["path"]))):
             path, speaker, truth = some.iloc[number][["path", "speaker", "emotion"]]
             name = Path(path).name
             if isinstance(found, Failure):
-                printed.add_row(show.printable(name), speaker, truth, found.error.message, "")
+                printed.add_row("", truth, found.error.message, speaker, show.printable(name))
             else:
                 right += found.emotion == truth
                 cells = show.emotion_cells(found.emotion, found.confidence, ascii_only=ascii_only)
-                printed.add_row(show.printable(name), speaker, truth, cells, "" if found.emotion == truth else "wrong")
+                verdict = "right" if found.emotion == truth else "wrong"
+                printed.add_row(verdict, truth, cells, speaker, show.printable(name))
             advance(number + 1, len(some))
     console.print(printed)
     console.print(f"{right} of {len(some)} right.")

@@ -76,7 +76,7 @@ def warnings(results: Results) -> list[str]:
     if dependent:
         notes.append(
             f"Speaker-dependent: {', '.join(dependent)}. The people who are tested were heard in training, so these "
-            "figures are higher than what a new voice gets."
+            "figures do not tell what a new voice gets."
         )
     for section in found:
         overlap = sorted({name for summary in section.summaries for name in summary.details.get("overlap", ())})
@@ -122,9 +122,15 @@ def remark(results: Results) -> str:
     random = next((one for one in sections(results) if one.protocol["name"] == "random" and one is not section), None)
     known = {one.model: other for one, other in random.measured} if random else {}
     if best.model in known:
-        gap = 100 * (known[best.model].uar - scores.uar)
-        text += f" The random split gives the same model {percent(known[best.model].uar)} %, {abs(gap):.1f} points "
-        text += "more: it has heard the speakers before." if gap > 0 else "less."
+        other = known[best.model]
+        gap = 100 * (other.uar - scores.uar)
+        text += f" The random split gives the same model {percent(other.uar)} %, {abs(gap):.1f} points "
+        if gap <= 0:
+            text += "less."
+        elif scores.interval.uar.high < other.uar:
+            text += "more: it has heard the speakers before."
+        else:
+            text += "more, which is within the interval."
     return text
 
 
