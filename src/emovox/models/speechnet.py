@@ -8,6 +8,7 @@ from each clip and several augmented versions of it.
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -143,7 +144,8 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         samples = torch.export.Dim("samples", min=1_600, max=round(MAX_SECONDS * 16_000))
         batch = torch.export.Dim("batch", min=1, max=1_024)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about its own internals
+            warnings.simplefilter("ignore")  # about its own internals, as its log is
+            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
             program = torch.onnx.export(
                 network,
                 (example,),
