@@ -178,7 +178,13 @@ def test_a_damaged_or_harmful_checkpoint_is_refused_and_runs_no_code(tmp_path, m
     file = tmp_path / "last.ckpt"
     whole = file.read_bytes()
     torch.save({"callbacks": Harmful()}, tmp_path / "harmful")
-    for content in (whole[:1000], b"", b"no checkpoint", (tmp_path / "harmful").read_bytes(), pickle.dumps(Harmful(), protocol=2)):
+    for content in (
+        whole[:1000],
+        b"",
+        b"no checkpoint",
+        (tmp_path / "harmful").read_bytes(),
+        pickle.dumps(Harmful(), protocol=2),
+    ):
         file.write_bytes(content)
         with pytest.raises(ModelError) as caught:
             quick(epochs=2, checkpoint_dir=tmp_path).fit(features, emotions)

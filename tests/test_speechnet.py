@@ -47,7 +47,9 @@ def model(
     weights = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     tiny_whisper(weights)
     sounds, emotions, speakers = clips
-    return SpeechNet(weights=weights, pooled_blocks=(1, 2), views=0, cache_dir=None).fit(sounds, emotions, groups=speakers)
+    return SpeechNet(weights=weights, pooled_blocks=(1, 2), views=0, cache_dir=None).fit(
+        sounds, emotions, groups=speakers
+    )
 
 
 def test_it_is_a_classifier(model: SpeechNet, clips: tuple[list[np.ndarray], np.ndarray, np.ndarray]) -> None:
