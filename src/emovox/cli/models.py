@@ -81,9 +81,18 @@ def _print_tables(rows: list[dict[str, Any]], bundles: list[dict[str, Any]]) -> 
         lines = [[row["name"], *(f"{row[key]:,}" for key in counts), row["summary"]] for row in of_family]
         _print_table(title, ["name", *counts.values(), "layers" if counts else "model"], lines)
     if bundles:
-        names = ["name", "version", "licence"]
-        _print_table("Trained models at hand", names, [[str(bundle[name]) for name in names] for bundle in bundles])
+        lines = [[f"{bundle['name']} {bundle['version']}", _describe(bundle)] for bundle in bundles]
+        _print_table("Trained models at hand", ["name", "model"], lines)
     common.warn("Parameters: with a head for 7 emotions, with the study's head of 8 units, and as it published them.")
+
+
+def _describe(bundle: dict[str, Any]) -> str:
+    scores = [
+        f"UAR {100 * score['uar']:.1f} % [{', '.join(f'{100 * end:.1f}' for end in score['uar_interval'])}], "
+        f"{score['description']}"
+        for score in bundle["scores"]
+    ]
+    return "\n".join([*scores, f"Licence: {bundle['licence']}. Permits: {bundle['permits']}."])
 
 
 def _print_table(title: str, columns: list[str], lines: list[list[str]]) -> None:

@@ -243,7 +243,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _find_temperature(
         self, embedded: Floats, targets: npt.NDArray[Any], speakers: npt.NDArray[Any] | None, weight: Floats
     ) -> float:
-        """Choose the temperature by the likelihood of clips of speakers that are held out (Guo et al., 2017)."""
+        """Choose the temperature by the likelihood of held-out speakers (Guo et al., 2017), all of them alike."""
         if speakers is None or len(np.unique(speakers)) < 2:
             return 1.0
         folds = GroupKFold(min(3, len(np.unique(speakers))))
@@ -259,7 +259,9 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return 1.0
         truth = np.searchsorted(self.classes_, targets)
         candidates = np.geomspace(0.25, 8.0, 201)
-        losses = [_cross_entropy(logits[tested] / t, truth[tested], weight[tested]) for t in candidates]
+        _, speaker, clips = np.unique(speakers, return_inverse=True, return_counts=True)
+        alike = 1.0 / clips[speaker.ravel()]
+        losses = [_cross_entropy(logits[tested] / t, truth[tested], alike[tested]) for t in candidates]
         return float(candidates[int(np.argmin(losses))])
 
 
