@@ -75,7 +75,9 @@ def _until_one_dies(
         while pending or running:
             while pending and len(running) < 2 * jobs:
                 numbers = [pending[place] for place in range(min(at_a_time, len(pending)))]
-                running[pool.submit(_run_all, function, [tasks[number] for number in numbers])] = numbers
+                with _interrupts_held_back():
+                    future = pool.submit(_run_all, function, [tasks[number] for number in numbers])
+                running[future] = numbers
                 for _ in numbers:
                     pending.popleft()
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -94,7 +96,9 @@ def _until_one_dies(
 def _alone(function: Callable[[Task], Result], task: Task) -> Result | None:
     with _new_pool(1, SPAWN.Event()) as pool:
         try:
-            pool.submit(os.getpid).result()
+            with _interrupts_held_back():
+                started = pool.submit(os.getpid)
+            started.result()
         except BrokenProcessPool as error:
             raise FeatureError(
                 "worker processes cannot be started",
@@ -111,12 +115,28 @@ def _new_pool(jobs: int, stop: Event) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(jobs, SPAWN, initializer=_begin_worker, initargs=(stop,))
 
 
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Start processes that are deaf to Ctrl-C from their first moment; here it counts once they have started.
+
+    Ctrl-C reaches every process of the terminal, but only the main one shall answer it. What is blocked stays blocked
+    in a child.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin_worker(stop: Event) -> None:
     global _stop
     _stop = stop
-    # Ctrl-C reaches the whole group; only the main process answers it. Should that be killed, the worker goes too:
-    # it holds both ends of its queue and would wait for ever.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Should the main process be killed, the worker goes too: it holds both ends of its queue and would wait for ever.
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
