@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+CORPORA ?= ../shared/corpora
+WEIGHTS ?= ../shared/weights/whisper-base-encoder-3.safetensors
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .PHONY: help demo test lint fast bundle constraints clean
@@ -11,7 +13,7 @@ help:  ## Show the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 demo: $(VENV)/.train  ## Install, predict real recordings, compare the eight classical models, write a report.
-	$(BIN)/emovox demo
+	$(BIN)/emovox demo $(if $(wildcard $(CORPORA)),--corpora $(CORPORA))
 
 test: $(VENV)/.test lint  ## Install with the test extra, then pass every check and test.
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
@@ -34,6 +36,10 @@ $(VENV)/.train: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@ $(VENV)/.train
+
+bundle: $(VENV)/.test  ## Train the packaged model again.
+	$(BIN)/emovox train speechnet --corpora $(CORPORA) --set weights=$(WEIGHTS) --protocol speaker \
+	  --name emovox-base --run runs/base --out src/emovox/data/emovox-base.onnx
 
 constraints: $(VENV)/.test  ## Pin what is installed now.
 	$(PIP) freeze --exclude-editable | sed -E 's/\+cpu//' | grep -v ' @ ' > constraints.txt
