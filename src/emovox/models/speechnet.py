@@ -246,7 +246,8 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Choose the temperature by the likelihood of held-out speakers (Guo et al., 2017), all of them alike."""
         if speakers is None or len(np.unique(speakers)) < 2:
             return 1.0
-        folds = GroupKFold(min(3, len(np.unique(speakers))))
+        # Shuffled, folds are even in speakers; unshuffled in clips, so that one would hold out all the small speakers.
+        folds = GroupKFold(min(3, len(np.unique(speakers))), shuffle=True, random_state=self.random_state)
         logits = np.zeros((len(targets), len(self.classes_)))
         tested = np.zeros(len(targets), dtype=bool)
         for train, test in folds.split(targets, targets, speakers):
