@@ -38,7 +38,7 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/.train
 
 bundle: $(VENV)/.test  ## Train the packaged model again.
-	$(BIN)/emovox train speechnet --corpora $(CORPORA) --set weights=$(WEIGHTS) --protocol speaker \
+	$(BIN)/emovox train speechnet --corpora $(CORPORA) --set weights=$(WEIGHTS) --protocol speaker --protocol corpus \
 	  --name emovox-base --run runs/base --out src/emovox/data/emovox-base.onnx
 
 constraints: $(VENV)/.test  ## Pin what is installed now.

@@ -66,7 +66,7 @@ def test_predictions_stand_beside_the_truth_and_say_what_the_model_knows(
     synthesize(tmp_path / "voices", speakers=4, sentences=1)
     table = scan(tmp_path / "voices", durations=False).table
     bundle = tmp_path / "tree.onnx"
-    train("decision-tree", read_inputs(table), out=bundle, protocol=SpeakerFolds(n_splits=2))
+    train("decision-tree", read_inputs(table), out=bundle, protocols=[SpeakerFolds(n_splits=2)])
     capsys.readouterr()
     predict_some(table, bundle=str(bundle))
     printed = capsys.readouterr().out

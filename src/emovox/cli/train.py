@@ -26,11 +26,11 @@ def train(
     corpora: rows.CorporaOption = None,
     parameters: rows.SetOption = None,
     protocol: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--protocol",
             "-p",
-            help="How the recorded scores are measured: speaker, loso, random or none. "
+            help="How the recorded scores are measured: speaker, loso, corpus, random (may repeat) or none. "
             "[default: speaker; none for networks]",
             show_default=False,
         ),
@@ -65,7 +65,7 @@ def train(
 
     spec = find(model)
     chosen = ModelChoice(spec.name, rows.parse_parameters(parameters))
-    measure = protocol or ("speaker" if spec.family == MEASURED_BY_DEFAULT else "none")
+    protocols = _measuring(protocol or (["speaker"] if spec.family == MEASURED_BY_DEFAULT else ["none"]), folds)
     selection, _ = rows.load_rows(manifest, corpora, labels, mapping)
     inputs = rows.load_inputs(selection, [spec.input], jobs)
     with rows.cells_shown(f"Measuring {spec.name}") as advance:
@@ -74,15 +74,15 @@ def train(
             inputs,
             out=out,
             run=run,
-            protocol=_measuring(measure, folds),
+            protocols=protocols,
             name=name,
             seed=seed,
             jobs=jobs or available_cores(),
             show_epochs=common.stderr().is_terminal,
-            progress=None if measure == "none" else advance,
+            progress=advance if protocols else None,
         )
     _tell(trained.meta, trained)
-    if measure == "none":
+    if not protocols:
         common.warn("Its scores were not measured: add --protocol speaker, or test it with `emovox evaluate`.")
     if inputs.failures:
         raise typer.Exit(common.SOME_FAILED)
@@ -139,15 +139,18 @@ def _tell(meta: BundleMetadata, trained: Trained | None, out: Path | None = None
     console.print(f"Written: {path} ({meta.name} {meta.version}{size}). It permits: {meta.permits}.", markup=False)
 
 
-def _measuring(name: str, folds: int) -> EvaluationProtocol | None:
+def _measuring(names: list[str], folds: int) -> list[EvaluationProtocol]:
     from emovox.evaluation import protocols
 
-    known: dict[str, EvaluationProtocol | None] = {
-        "none": None,
+    known: dict[str, EvaluationProtocol] = {
         "speaker": protocols.SpeakerFolds(n_splits=folds),
         "loso": protocols.LeaveOneSpeakerOut(),
+        "corpus": protocols.LeaveOneCorpusOut(),
         "random": protocols.RandomSplit(),
     }
-    if name not in known:
-        raise ParameterError(f"scores cannot be measured by {name!r}", remedy=f"Use one of {', '.join(known)}.")
-    return known[name]
+    if names == ["none"]:
+        return []
+    for name in names:
+        if name not in known:
+            raise ParameterError(f"scores cannot be measured by {name!r}", remedy=f"Use {', '.join(known)} or none.")
+    return [known[name] for name in dict.fromkeys(names)]

@@ -42,7 +42,7 @@ def train(
     *,
     out: str | os.PathLike[str],
     run: str | os.PathLike[str] | None = None,
-    protocol: EvaluationProtocol | None = None,
+    protocols: Sequence[EvaluationProtocol] = (),
     name: str | None = None,
     seed: int = STUDY_SEED,
     jobs: int = 1,
@@ -51,7 +51,7 @@ def train(
 ) -> Trained:
     """Fit a model on all rows and write it as a bundle.
 
-    The scores in the bundle are measured with models of the same kind under `protocol`, each fitted on a part of the
+    The scores in the bundle are measured with models of the same kind under `protocols`, each fitted on a part of the
     rows; the bundle's own model has seen every row, so it could not be tested on any of them.
 
     Args:
@@ -59,7 +59,7 @@ def train(
         inputs: rows, with the kind of input that the model takes.
         out: the bundle to write, by custom ``.onnx``.
         run: folder of the training; None puts it beside the bundle, with the ending ``.run``.
-        protocol: how the scores are measured; None records none.
+        protocols: how the scores are measured; without any, none are recorded.
         name: of the model; None takes the bundle's file name.
         seed: of everything that is drawn.
         jobs: processes that measure the scores.
@@ -68,7 +68,7 @@ def train(
 
     Raises:
         ModelError: if the model is unknown, or cannot be fitted or exported.
-        ProtocolError: if the protocol cannot be carried out on these rows, or `run` belongs to other rows.
+        ProtocolError: if a protocol cannot be carried out on these rows, or `run` belongs to other rows.
     """
     chosen = ModelChoice(choice) if isinstance(choice, str) else choice
     spec = find(chosen.name)
@@ -77,7 +77,7 @@ def train(
     if len(labels) < 2:
         raise ModelError(f"there is only the emotion {', '.join(labels)}: a model needs two or more to tell apart")
     folder.mkdir(parents=True, exist_ok=True)
-    scores = _measure(chosen, inputs, labels, protocol, folder / "evaluation", seed, jobs, progress)
+    scores = _measure(chosen, inputs, labels, protocols, folder / "evaluation", seed, jobs, progress)
     fit, validation = rows_to_fit(chosen, inputs, seed)
     meta = BundleMetadata(
         name=name or target.stem,
@@ -126,21 +126,22 @@ def _measure(
     choice: ModelChoice,
     inputs: Inputs,
     labels: Sequence[str],
-    protocol: EvaluationProtocol | None,
+    protocols: Sequence[EvaluationProtocol],
     folder: Path,
     seed: int,
     jobs: int,
     progress: Progress | None,
 ) -> list[dict[str, Any]]:
-    if protocol is None:
+    if not protocols:
         return []
     results = evaluate(
-        [choice], inputs, [protocol], out=folder, labels=labels, seeds=[seed], jobs=jobs, progress=progress
+        [choice], inputs, protocols, out=folder, labels=labels, seeds=[seed], jobs=jobs, progress=progress
     )
     summaries = [
         one
         for one in results.summaries
-        if (one.model, one.protocol["key"], one.seed) == (choice.title, protocol.key, seed)
+        if (one.model, one.seed) == (choice.title, seed)
+        and one.protocol["key"] in {protocol.key for protocol in protocols}
     ]
     for summary in summaries:
         for fold, error in summary.failures:
