@@ -293,3 +293,13 @@ def test_permits_follow_the_strictest_licence() -> None:
     assert permits(["research only"]).startswith("non-commercial")
     assert permits(["CC0-1.0", "unknown licence (mine)"]).startswith("ask")
     assert permits([]).startswith("ask")
+
+
+def test_scores_of_several_protocols_are_recorded(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tree.onnx"
+    wanted = ("-p", "speaker", "-p", "random", "--folds", 2, "-j", 1)
+    assert emovox(monkeypatch, "train", "decision-tree", "-c", corpus, "-o", path, *wanted) == 0
+    scores = {score["protocol"]: score["separates_speakers"] for score in read_metadata(path).scores}
+    assert scores == {"speaker": True, "random": False}
