@@ -5,8 +5,8 @@ python benchmarks/features_table.py docs/results/features.json
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,9 @@ and keep them all, {store["second_run_s"]:g} s to read them all again; {store["b
 
 
 def main() -> None:
-    data = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="what classic_features.py and feature_store.py wrote")
+    data: Path = parser.parse_args().data
     data.with_suffix(".md").write_text(page(json.loads(data.read_text())))
 
 
