@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from emovox._files import replacing
 from emovox.corpora import voices
 from emovox.corpora.base import Corpus, FileNameError, Utterance
 from emovox.emotions import EMOTIONS
@@ -153,16 +154,11 @@ def synthesize(
 
 
 def _write(path: Path, samples: np.ndarray) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with wave.open(str(partial), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(voices.RATE)
-            file.writeframes(np.round(samples * 32_767).astype("<i2").tobytes())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, wave.open(str(partial), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(voices.RATE)
+        file.writeframes(np.round(samples * 32_767).astype("<i2").tobytes())
 
 
 def _read(name: str, path: Path) -> Utterance | None:

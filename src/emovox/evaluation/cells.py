@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from emovox._files import replacing
 from emovox.evaluation.splitting import slug
 
 STEP = 1e-4
@@ -101,20 +101,15 @@ class Predictions:
 
 def write_cell(folder: Path, cell: Cell, predictions: Predictions | None) -> None:
     """Write a cell; the JSON file comes last, so that a killed run leaves no half cell that looks whole."""
-    folder.mkdir(parents=True, exist_ok=True)
     stem = cell.key.stem
     if predictions is not None:
-        partial = folder / f".{stem}.{os.getpid()}.partial.npz"
-        try:
+        with replacing(folder / f"{stem}.npz") as partial, partial.open("wb") as file:
             np.savez_compressed(
-                partial,
+                file,
                 rows=predictions.rows.astype(np.uint32),
                 predicted=predictions.predicted.astype(np.uint8),
                 probabilities=np.rint(predictions.probabilities / STEP).astype(np.uint16),
             )
-            partial.replace(folder / f"{stem}.npz")
-        finally:
-            partial.unlink(missing_ok=True)
     write_text(folder / f"{stem}.json", json.dumps(asdict(cell), ensure_ascii=False) + "\n")
 
 
@@ -138,9 +133,5 @@ def read_predictions(folder: Path, key: CellKey) -> Predictions | None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file in one step."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write_text(text, encoding="utf-8")

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from emovox import manifest
+from emovox._files import replacing
 from emovox.errors import ProtocolError
 from emovox.evaluation.cells import Cell, Predictions, read_cell, read_predictions, write_text
 from emovox.evaluation.inputs import Inputs
@@ -132,9 +133,8 @@ def open_study(out: Path, inputs: Inputs, labels: Sequence[str], notes: Mapping[
     if there is None:
         rows = table[list(ROW_COLUMNS)].astype("category")
         rows.insert(0, "name", [Path(item).name for item in table["path"]])
-        partial = out / f".rows.{os.getpid()}.partial.parquet"
-        rows.to_parquet(partial, index=False, compression="zstd")
-        partial.replace(out / "rows.parquet")
+        with replacing(out / "rows.parquet") as file:
+            rows.to_parquet(file, index=False, compression="zstd")
         write_text(out / "study.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     return out / "cells"
 

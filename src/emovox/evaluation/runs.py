@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from emovox._files import replacing
 from emovox.errors import ModelError
 from emovox.evaluation.card import model_card
 from emovox.evaluation.cells import write_text
@@ -62,19 +63,15 @@ class Run:
 
 def keep_run(folder: Path, run: Run) -> None:
     """Write a run into its folder."""
-    partial = folder / f".inputs.{os.getpid()}.partial.npz"
-    try:
+    with replacing(folder / "inputs.npz") as partial, partial.open("wb") as file:
         np.savez_compressed(
-            partial,
+            file,
             values=run.data.values,
             truth=run.data.truth,
             speakers=run.data.speakers,
             fit=run.fit,
             validation=run.validation,
         )
-        partial.replace(folder / "inputs.npz")
-    finally:
-        partial.unlink(missing_ok=True)
     document = {
         "model": run.model,
         "parameters": dict(run.parameters),
@@ -171,14 +168,8 @@ def redescribe(
     model.ClearField("metadata_props")
     data = seal(model.SerializeToString(deterministic=True), meta.to_json())
     Bundle(data, threads=1)  # what cannot be loaded again is not written
-    target = Path(out)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(Path(out)) as file:
+        file.write_bytes(data)
     return meta
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 
 import emovox
+from emovox._files import replacing
 from emovox.errors import EmovoxError, ModelError
 from emovox.inference.bundle import CLASSIC_INPUT_SIZE, INPUT_NAMES, Bundle, BundleMetadata
 from emovox.inference.container import PRODUCER, seal
@@ -35,14 +36,8 @@ def export(estimator: Any, path: str | os.PathLike[str], meta: BundleMetadata) -
         ModelError: if the estimator is not fitted, has other classes, or cannot be expressed in ONNX.
     """
     data = bundle_bytes(estimator, meta)
-    file = Path(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(Path(path)) as file:
+        file.write_bytes(data)
     return len(data)
 
 

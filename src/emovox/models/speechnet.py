@@ -48,8 +48,8 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weight_bits: the trunk's weights are rounded to so many bits, in training as in the bundle; None for float32.
         views: augmented versions of each training clip that are learned beside it, >= 0.
         C: inverse strength of the L2 penalty of the logistic regression.
-        balance: ``speaker`` gives each speaker the same weight, and each emotion of a speaker, if `fit` knows the
-            speakers; ``class`` gives each emotion the same weight; None counts clips.
+        balance: ``speaker`` weighs a clip by one over the square root of how many its speaker has of its emotion, if
+            `fit` knows the speakers; ``class`` by one over the root of how many have its emotion; None counts clips.
         cache_dir: where embeddings are kept between runs; None keeps them nowhere. The default is the user's cache.
         progress: called with (clips done, clips in all) while embedding.
         random_state: seed of the augmentation.
