@@ -13,17 +13,40 @@ from pathlib import Path
 import pytest
 from sklearn.base import clone, is_classifier
 
+from emovox.cli.evaluate import split_models
 from emovox.errors import ModelError, ParameterError
 from emovox.models.catalog import CATALOG, create, find
 from emovox.models.optimizers import OPTIMIZERS
 
 CLASSICAL = ["random-forest", "svc", "gradient-boosting", "k-neighbors", "mlp", "bagging", "adaboost", "decision-tree"]
+BASELINES = ["hist-gradient-boosting", "logistic-regression-scaled", "svc-linear-scaled"]
 NETWORKS = [f"cnn-{number}" for number in range(1, 5)] + [f"cnn-lstm-{number}" for number in range(1, 5)]
 
 
 def test_the_catalogue_holds_every_model_of_the_study_in_its_order():
-    expected = [*CLASSICAL, *(f"{name}-scaled" for name in CLASSICAL), *NETWORKS, "two-branch", "speechnet"]
-    assert list(CATALOG) == expected
+    scaled = [f"{name}-scaled" for name in CLASSICAL]
+    assert list(CATALOG) == [*CLASSICAL, *scaled, *BASELINES, *NETWORKS, "two-branch", "speechnet"]
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_baselines_are_not_the_study_s(name):
+    assert CATALOG[name].reference == {}
+    assert CATALOG[name].family == "classical"
+    assert "a practitioner's baseline" in CATALOG[name].summary
+    assert ("standardised" in CATALOG[name].summary) == name.endswith("-scaled") == ("scaler" in str(create(name)))
+
+
+def test_groups_of_models_of_the_command():
+    groups = {
+        "classical": CLASSICAL,
+        "scaled": [f"{name}-scaled" for name in CLASSICAL],
+        "baselines": [*BASELINES, "svc-scaled"],
+        "networks": [*NETWORKS, "two-branch"],
+        "all": list(CATALOG),
+    }
+    for group, names in groups.items():
+        assert split_models([group]) == (names, [])
+    assert split_models(["baselines", "svc-scaled", "x.onnx"]) == ([*BASELINES, "svc-scaled"], ["x.onnx"])
 
 
 def test_importing_the_catalogue_imports_no_heavy_package():
@@ -32,7 +55,7 @@ def test_importing_the_catalogue_imports_no_heavy_package():
     assert shown.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", [*CLASSICAL, *(f"{name}-scaled" for name in CLASSICAL)])
+@pytest.mark.parametrize("name", [*CLASSICAL, *(f"{name}-scaled" for name in CLASSICAL), *BASELINES])
 def test_every_classical_model_is_an_unfitted_classifier_that_can_be_cloned(name):
     model = create(name, seed=3)
     assert is_classifier(model)

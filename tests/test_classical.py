@@ -21,7 +21,13 @@ from emovox.models.catalog import CATALOG, create
 from emovox.models.svc import VotingSVC
 
 CLASSICAL = [name for name, spec in CATALOG.items() if spec.family == "classical"]
-QUICK = {"random-forest": {"n_estimators": 10}, "gradient-boosting": {"n_estimators": 2}, "mlp": {"max_iter": 10}}
+BASELINES = ["hist-gradient-boosting", "logistic-regression-scaled", "svc-linear-scaled"]
+QUICK = {
+    "random-forest": {"n_estimators": 10},
+    "gradient-boosting": {"n_estimators": 2},
+    "hist-gradient-boosting": {"max_iter": 3},
+    "mlp": {"max_iter": 10},
+}
 
 
 def clips(seed: int = 0, count: int = 280, classes: int = 7):
@@ -93,7 +99,7 @@ def test_svc_as_matrices_gives_libsvm_s_own_decisions(classes):
     np.testing.assert_allclose(decisions.reshape(expected.shape), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["svc", "svc-scaled"])
+@pytest.mark.parametrize("name", ["svc", "svc-scaled", "svc-linear-scaled"])
 @pytest.mark.parametrize("classes", [2, 3, 7])
 def test_svc_gives_the_same_probabilities_as_an_onnx_graph(name, classes):
     features, emotions = clips(classes=classes, count=400)
@@ -106,6 +112,44 @@ def test_svc_gives_the_same_probabilities_as_an_onnx_graph(name, classes):
     labels, probabilities = session.run(None, {"features": features})
     np.testing.assert_allclose(probabilities, model.predict_proba(features), atol=1e-6)
     assert (labels == model.predict(features)).all()
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_a_linear_svc_s_pairs_are_scikit_learn_s_own_planes(classes):
+    features, emotions = clips(classes=classes)
+    machine = VotingSVC(kernel="linear").fit(features, emotions)
+    weights, intercepts = machine.one_against_one()
+    np.testing.assert_allclose((machine.support_vectors_.T @ weights).T, machine.coef_, atol=1e-9)
+    np.testing.assert_array_equal(intercepts, machine.intercept_)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("columns", [88, 6373])
+def test_baselines_take_any_number_of_features(name, columns):
+    generator = np.random.default_rng(0)
+    numbers = np.arange(70) % 7
+    features = generator.normal(size=(70, columns)).astype(np.float32) * 0.1
+    features[:, :7] += 10 * np.eye(7, dtype=np.float32)[numbers]
+    emotions = np.array(EMOTIONS)[numbers]
+    # With all the columns' noise between ten clips a class, boosting needs leaves of few clips.
+    model = create(name, seed=0, **({"max_iter": 3, "min_samples_leaf": 5} if name.startswith("hist") else {}))
+    assert model.fit(features, emotions).n_features_in_ == columns
+    assert (model.predict(features) == emotions).mean() > 0.9
+
+
+@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
+def test_logistic_regression_converges():
+    features, emotions = clips(count=2_000)
+    model = create("logistic-regression-scaled").fit(features, emotions)
+    assert model[-1].n_iter_.max() < model[-1].max_iter
+
+
+def test_boosting_learns_from_every_clip_of_a_large_corpus():
+    """scikit-learn's own choice beyond 10,000 clips is to hold some out, of speakers that it learns from."""
+    features, emotions = clips(count=10_010, classes=2)
+    model = create("hist-gradient-boosting", seed=0, max_iter=2).fit(features, emotions)
+    assert not model.do_early_stopping_
+    assert len(model.validation_score_) == 0
 
 
 def test_an_svc_of_another_kernel_says_that_it_cannot_be_exported():

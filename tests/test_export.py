@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxruntime
 import pytest
 from bundles import LoudnessModel, waveform_meta
 from onnx import TensorProto, helper
@@ -25,7 +26,7 @@ from emovox.errors import ModelError
 from emovox.features.classic import classic
 from emovox.inference.bundle import Bundle, BundleMetadata
 from emovox.models.catalog import CATALOG
-from emovox.models.export import bundle_bytes, export
+from emovox.models.export import bundle_bytes, export, sklearn_graph
 from emovox.models.onnx_tidy import tidy
 
 TOLERANCE = 1e-4
@@ -34,6 +35,7 @@ NETWORKS = [name for name, spec in CATALOG.items() if spec.family == "network"]
 # What makes these quick to train changes the numbers, not the operators of the graph.
 QUICK: dict[str, dict[str, Any]] = {
     "gradient-boosting": {"n_estimators": 5},
+    "hist-gradient-boosting": {"max_iter": 20},
     "mlp": {"max_iter": 60},
     "random-forest": {"n_estimators": 30},
 }
@@ -87,7 +89,19 @@ def test_networks_on_real_recordings(name: str, real_features: Data) -> None:
     assert disagreement(model, X) < TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["random-forest", "svc-scaled", "k-neighbors", "mlp-scaled", "bagging"])
+_TWO_CLASSES = [
+    "random-forest",
+    "svc-scaled",
+    "k-neighbors",
+    "mlp-scaled",
+    "bagging",
+    "hist-gradient-boosting",
+    "logistic-regression-scaled",
+    "svc-linear-scaled",
+]
+
+
+@pytest.mark.parametrize("name", _TWO_CLASSES)
 def test_two_classes(name: str) -> None:
     X, y = made_up(classes=2)
     model = CATALOG[name].create(seed=1, **QUICK.get(name.removesuffix("-scaled"), {})).fit(X, y)
@@ -103,6 +117,30 @@ def test_thresholds_between_neighbouring_floats() -> None:
     tree = DecisionTreeClassifier(random_state=0).fit(X, ["happy", "sad"])
     tree.tree_.threshold[0] = (float(low) + float(high)) / 2
     assert disagreement(tree, X) == 0
+
+
+def test_thresholds_of_boosting_between_neighbouring_floats() -> None:
+    low = np.nextafter(np.float32(1.0), np.float32(2.0))
+    high = np.nextafter(low, np.float32(2.0))
+    assert np.float32((float(low) + float(high)) / 2) == high, "the case that rounding to the nearest gets wrong"
+    X = np.full((80, 180), np.float32(0))
+    X[:, 0] = [low, high] * 40
+    model = CATALOG["hist-gradient-boosting"].create(seed=0).fit(X, ["happy", "sad"] * 40)
+    assert (model.predict(X) == ["happy", "sad"] * 40).all()
+    assert disagreement(model, X) < 1e-6
+
+
+def test_boosting_with_missing_features_and_categories() -> None:
+    X, y = made_up(rows=300)
+    X[::3, :90] = np.nan
+    missing = CATALOG["hist-gradient-boosting"].create(seed=0, max_iter=5).fit(X, y)
+    graph = sklearn_graph(missing)
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"features": X})[0], missing.predict_proba(X), atol=1e-6)
+    X[:, 0] = np.arange(300) % 3
+    sorted_by_kind = CATALOG["hist-gradient-boosting"].create(seed=0, categorical_features=[0]).fit(X, y)
+    with pytest.raises(ModelError, match="categorical"):
+        bundle_bytes(sorted_by_kind, meta_of(sorted_by_kind))
 
 
 def test_neighbours_that_single_precision_cannot_tell_apart() -> None:
@@ -182,6 +220,8 @@ models = [
     CATALOG["bagging-scaled"].create(seed=3),
     CATALOG["k-neighbors"].create(),
     CATALOG["svc"].create(),
+    CATALOG["svc-linear-scaled"].create(),
+    CATALOG["hist-gradient-boosting"].create(seed=3, max_iter=3),
 ]
 for model in models:
     data = bundle_bytes(model.fit(X, y), meta_of(model))
@@ -202,7 +242,7 @@ def test_same_model_gives_same_bytes_in_every_process() -> None:
         for seed in ("1", "2")
     ]
     assert runs[0] == runs[1]
-    assert len(runs[0]) == 3
+    assert len(runs[0]) == 5
 
 
 def test_no_trace_of_the_machine_is_left() -> None:
@@ -216,8 +256,6 @@ def test_no_trace_of_the_machine_is_left() -> None:
 
 def test_tidying_renames_through_branches_and_keeps_results() -> None:
     """`If` has graphs of its own, which use values of the graph around them."""
-    import onnxruntime
-
     one = helper.make_tensor("one", TensorProto.FLOAT, [], [1.0])
     add = helper.make_graph(
         [helper.make_node("Add", ["doubled", "one"], ["sum"], doc_string="/home/me/net.py")],

@@ -291,6 +291,8 @@ class TestSets:
         assert (CLASSIC_NAMES[40], CLASSIC_NAMES[51], CLASSIC_NAMES[52]) == ("chroma_C", "chroma_B", "mel_1")
 
     def test_unknown_set(self) -> None:
-        with pytest.raises(FeatureError, match=r"no feature set 'mfcc'. There are: classic, logmel") as caught:
+        with pytest.raises(
+            FeatureError, match=r"no feature set 'mfcc'. There are: classic, egemaps, compare, logmel"
+        ) as caught:
             feature_set("mfcc")
         assert caught.value.code == "bad_features"

@@ -129,7 +129,7 @@ class TestWrongUse:
             (("clips", "-o", "out"), "a file without an ending"),
             (("clips", "-o", "clips/folder.npy"), "is a folder"),
             (("clips", "-o", "clips/0000.wav/out.npy"), "folder cannot be made"),
-            (("clips", "-o", "out.npy", "--set", "mfcc"), "There are: classic, logmel"),
+            (("clips", "-o", "out.npy", "--set", "mfcc"), "There are: classic, egemaps, compare, logmel"),
             (("clips", "-o", "out.npy", "--set", "logmel"), "Write a .npz"),
             (("clips", "-o", "out.npy", "--jobs", "0"), "--jobs"),
             (("clips", "-o", "out.npy", "--format", "xml"), "--format"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from emovox.models.architectures import ARCHITECTURES, UNITS
-from emovox.models.layers import Convolution, OneBiasLSTM, Pooling, ReluDropout
+from emovox.models.layers import OneBiasLSTM, Stage, _kept
 from emovox.models.networks import Network, count_parameters
 from emovox.models.optimizers import OPTIMIZERS
 from emovox.models.training import Training
@@ -37,8 +37,8 @@ def test_trained_parameters_equal_the_published_count(name):
 
 def test_the_two_branches_are_joined_along_time():
     net = network("two-branch")
-    shapes = [tuple(branch(torch.zeros(2, 180, 1)).shape) for branch in net.branches]
-    assert shapes == [(2, 60, 128), (2, 6, 128)]
+    shapes = [tuple(branch(torch.zeros(2, 1, 1, 180)).shape) for branch in net.branches]
+    assert shapes == [(2, 128, 1, 60), (2, 128, 1, 6)]
     assert ARCHITECTURES["two-branch"].steps(180) == 66
 
 
@@ -52,57 +52,72 @@ def test_one_logit_a_class_for_every_length(name, features):
     torch.testing.assert_close(net(batch[:1]), logits[:1], atol=1e-5, rtol=1e-4)
 
 
-@settings(max_examples=15, deadline=None)
-@given(steps=st.integers(1, 40), channels=st.sampled_from([1, 3, 128]))
-def test_convolution_is_torch_s_one_dimensional_one(steps, channels):
+def plain(stage: Stage, sequence: torch.Tensor) -> torch.Tensor:
+    """The same by torch's own one-dimensional layers, without dropout."""
+    values = functional.conv1d(sequence.squeeze(2), stage.weight.squeeze(2), stage.bias, padding="same").relu()
+    return functional.max_pool1d(values, stage.pool).unsqueeze(2) if stage.pool > 1 else values.unsqueeze(2)
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=st.integers(8, 40), channels=st.sampled_from([1, 3, 128]), pool=st.integers(1, 8), training=st.booleans())
+def test_stage_is_torch_s_one_dimensional_convolution_and_pooling(steps, channels, pool, training):
     torch.manual_seed(steps)
-    layer, sequence = Convolution(channels), torch.randn(2, steps, channels)
-    expected = functional.conv1d(sequence.transpose(1, 2), layer.weight.squeeze(2), layer.bias, padding="same")
-    torch.testing.assert_close(layer(sequence), expected.transpose(1, 2), atol=1e-5, rtol=1e-4)
-
-
-@settings(max_examples=15, deadline=None)
-@given(steps=st.integers(8, 200), size=st.integers(1, 8))
-def test_pooling_drops_the_rest_as_keras_valid_does(steps, size):
-    sequence = torch.randn(2, steps, 5)
-    whole = steps // size * size
-    expected = sequence[:, :whole].reshape(2, steps // size, size, 5).amax(dim=2)
-    torch.testing.assert_close(Pooling(size)(sequence), expected)
-
-
-def test_relu_dropout_is_relu_when_not_training():
-    values = torch.randn(4, 6, 128)
-    torch.testing.assert_close(ReluDropout(0.5).eval()(values.clone()), values.relu())
+    stage = Stage(channels, dropout=0.0, pool=pool).train(training)
+    sequence = torch.randn(2, channels, 1, steps, requires_grad=channels > 1)
+    weights = torch.randn(2, 128, 1, steps // pool)
+    learned = [stage.weight, stage.bias] + ([sequence] if channels > 1 else [])
+    results = []
+    for function in (stage, lambda given: plain(stage, given)):
+        values = function(sequence)
+        results.append((values, torch.autograd.grad((values * weights).sum(), learned)))
+    (values, gradients), (expected, expected_gradients) = results
+    torch.testing.assert_close(values, expected, atol=1e-5, rtol=1e-4)
+    for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(gradient, expected_gradient, atol=1e-3, rtol=1e-4)
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.25])
-def test_relu_dropout_drops_as_many_as_it_should_and_keeps_the_mean(probability):
+def test_dropout_drops_as_many_as_it_should_and_scales_the_rest(probability):
     torch.manual_seed(1)
-    dropped = ReluDropout(probability)(torch.ones(100, 1000))
-    share = (dropped == 0).float().mean().item()
-    assert share == pytest.approx(probability, abs=4 * (probability * (1 - probability) / 1e5) ** 0.5)
-    torch.testing.assert_close(dropped.max(), torch.tensor(1 / (1 - probability)))
+    stage = Stage(3, dropout=probability)
+    sequence = torch.randn(40, 3, 1, 50)
+    whole, dropped = stage.eval()(sequence), stage.train()(sequence)
+    positive = whole > 1e-4
+    kept = dropped[positive] > 0
+    assert (~kept).float().mean().item() == pytest.approx(
+        probability, abs=4 * (probability * (1 - probability) / positive.sum().item()) ** 0.5
+    )
+    torch.testing.assert_close(dropped[positive][kept], whole[positive][kept] / (1 - probability))
+    assert (dropped[whole == 0] == 0).all()
 
 
-def test_relu_dropout_lets_gradients_through_where_it_lets_values_through():
+@pytest.mark.parametrize("pool", [1, 3])
+def test_gradients_go_where_values_went(pool):
+    """Against torch's own operations with the mask that the stage drew."""
     torch.manual_seed(1)
-    values = torch.randn(50, 40, requires_grad=True)
-    weights = torch.randn(50, 40)
-    dropped = ReluDropout(0.25)(values * 1.0)
-    (dropped * weights).sum().backward()
-    kept = dropped > 0
-    assert 0 < kept.sum() < (values > 0).sum()
-    torch.testing.assert_close(dropped[kept], values[kept] / 0.75)
-    torch.testing.assert_close(values.grad, torch.where(kept, weights / 0.75, torch.zeros(())))
+    stage = Stage(4, dropout=0.25, pool=pool)
+    sequence = torch.randn(6, 4, 1, 31, requires_grad=True)
+    weights = torch.randn(6, 128, 1, 31 // pool)
+    torch.manual_seed(5)
+    values = stage(sequence)
+    torch.manual_seed(5)
+    mask = _kept(torch.empty(6, 1, 31, 128).permute(0, 3, 1, 2), 0.25) / 0.75
+    expected = functional.conv2d(sequence, stage.weight, stage.bias, padding=(0, 2)).relu() * mask
+    expected = functional.max_pool2d(expected, (1, pool))
+    torch.testing.assert_close(values, expected, atol=1e-5, rtol=1e-4)
+    learned = [stage.weight, stage.bias, sequence]
+    gradients = torch.autograd.grad((values * weights).sum(), learned)
+    for gradient, wanted in zip(gradients, torch.autograd.grad((expected * weights).sum(), learned), strict=True):
+        torch.testing.assert_close(gradient, wanted, atol=1e-3, rtol=1e-4)
 
 
-def test_relu_dropout_draws_anew_each_time_and_follows_torch_s_seed():
-    layer = ReluDropout(0.5)
+def test_dropout_is_drawn_anew_each_time_and_follows_torch_s_seed():
+    stage, sequence = Stage(2, dropout=0.5), torch.randn(4, 2, 1, 33)
     torch.manual_seed(3)
-    first, second = layer(torch.ones(10, 33)), layer(torch.ones(10, 33))
+    first, second = stage(sequence), stage(sequence)
     torch.manual_seed(3)
     assert not torch.equal(first, second)
-    assert torch.equal(first, layer(torch.ones(10, 33)))
+    assert torch.equal(first, stage(sequence))
 
 
 def test_lstm_follows_the_equations():
@@ -121,7 +136,7 @@ def test_lstm_follows_the_equations():
 
 def test_weights_start_as_in_keras():
     net = network("cnn-lstm-2")
-    for layer, limit in ((net.branches[0][3], (6 / (5 * 128 + 5 * 128)) ** 0.5), (net.head, (6 / (128 + 7)) ** 0.5)):
+    for layer, limit in ((net.branches[0][1], (6 / (5 * 128 + 5 * 128)) ** 0.5), (net.head, (6 / (128 + 7)) ** 0.5)):
         assert layer.weight.abs().max() <= limit
         assert layer.weight.std().item() == pytest.approx(limit / 3**0.5, rel=0.05)
         assert (layer.bias == 0).all()

@@ -14,10 +14,11 @@ from emovox import manifest
 from emovox.emotions import EMOTIONS
 from emovox.errors import ProtocolError
 from emovox.evaluation import report
+from emovox.evaluation.choices import ModelChoice
 from emovox.evaluation.inputs import Inputs
 from emovox.evaluation.protocols import RandomSplit, SpeakerFolds
 from emovox.evaluation.results import Results, load_results
-from emovox.evaluation.study import ModelChoice, evaluate
+from emovox.evaluation.study import evaluate
 
 
 def made_up_inputs(*, corpus: str = "made-up", speakers: int = 12) -> Inputs:

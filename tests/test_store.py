@@ -122,7 +122,7 @@ class TestExtract:
             store.extract(recordings, "classic")
 
     def test_refuses_wrong_arguments(self, store: FeatureStore) -> None:
-        with pytest.raises(FeatureError, match="There are: classic, logmel"):
+        with pytest.raises(FeatureError, match="There are: classic, egemaps, compare, logmel"):
             store.extract([], "mfcc")
         with pytest.raises(ParameterError, match="jobs = 0"):
             store.extract([], "classic", jobs=0)
@@ -222,7 +222,7 @@ class TestKeeping:
         from emovox.features import sets
 
         store.extract(recordings, "classic", jobs=1)
-        newer = dataclasses.replace(sets.FEATURE_SETS["classic"], version="2")
+        newer = dataclasses.replace(sets.FEATURE_SETS["classic"], version_of=lambda: "2")
         monkeypatch.setattr(sets, "FEATURE_SETS", {"classic": newer})
         assert store.extract(recordings, "classic", jobs=1).reused == 0
 

@@ -177,4 +177,4 @@ def test_light_installation_is_enough() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "numpy" in loaded
-    assert not loaded & {"pandas", "sklearn", "torch", "scipy", "librosa", "matplotlib", "pyarrow"}
+    assert not loaded & {"pandas", "sklearn", "torch", "scipy", "librosa", "matplotlib", "pyarrow", "opensmile"}

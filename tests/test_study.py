@@ -21,12 +21,14 @@ from sklearn.tree import DecisionTreeClassifier
 from emovox import manifest
 from emovox.emotions import EMOTIONS
 from emovox.errors import ModelError, ParameterError, ProtocolError
-from emovox.evaluation import workers
-from emovox.evaluation.cells import read_predictions
+from emovox.evaluation import tasks, workers
+from emovox.evaluation.cell_store import CellStore
+from emovox.evaluation.cells import TEST
+from emovox.evaluation.choices import ModelChoice
 from emovox.evaluation.inputs import Inputs, spool, unspool
 from emovox.evaluation.protocols import LeaveOneSpeakerOut, RandomSplit, SpeakerFolds
 from emovox.evaluation.results import load_results
-from emovox.evaluation.study import ModelChoice, evaluate
+from emovox.evaluation.study import evaluate
 
 FAST = ["decision-tree", "k-neighbors-scaled"]
 
@@ -79,8 +81,9 @@ def test_stored_probabilities_are_those_of_the_model(tmp_path: Path) -> None:
     model = RandomForestClassifier(random_state=7).fit(inputs.values["classic"][train], inputs.truth[train])
     cell = json.loads(next((tmp_path / "cells").glob("*.json")).read_text())
     key = load_results(tmp_path).summaries[0]
-    stored = read_predictions(tmp_path / "cells", _key(cell))
-    assert stored is not None
+    views = CellStore(tmp_path).views(_key(cell))
+    assert views is not None
+    stored = views[TEST]
     assert stored.rows.tolist() == test.tolist()
     expected = model.predict_proba(inputs.values["classic"][test])
     assert np.abs(stored.probabilities - expected).max() < 1e-4
@@ -246,7 +249,7 @@ def test_models_see_the_training_rows_only(tmp_path: Path, monkeypatch: pytest.M
             assert len(X) == len(groups) == len(y)
             return super().fit(X, y)
 
-    monkeypatch.setattr(workers, "create", lambda *_, **__: Spy())
+    monkeypatch.setattr(tasks, "create", lambda *_, **__: Spy())
     evaluate(["decision-tree"], inputs, [SpeakerFolds()], out=tmp_path)
     for train_speakers, (_, test) in zip(seen, SpeakerFolds().split(inputs.table), strict=True):
         assert not train_speakers & set(inputs.speakers[test])
@@ -255,13 +258,13 @@ def test_models_see_the_training_rows_only(tmp_path: Path, monkeypatch: pytest.M
 def test_scaling_is_learned_from_training_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = made_up_inputs()
     created: list[Any] = []
-    real = workers.create
+    real = tasks.create
 
     def remember(*arguments: Any, **options: Any) -> Any:
         created.append(real(*arguments, **options))
         return created[-1]
 
-    monkeypatch.setattr(workers, "create", remember)
+    monkeypatch.setattr(tasks, "create", remember)
     evaluate(["k-neighbors-scaled"], inputs, [SpeakerFolds()], out=tmp_path)
     for model, (train, _) in zip(created, SpeakerFolds().split(inputs.table), strict=True):
         expected = inputs.values["classic"][train].mean(axis=0)
@@ -280,7 +283,7 @@ def test_early_stopping_watches_speakers_that_are_neither_fitted_nor_tested(
             seen.append(({owner[row.tobytes()] for row in X}, {owner[row.tobytes()] for row in validation[0]}))
             return super().fit(X, y)
 
-    monkeypatch.setattr(workers, "create", lambda *_, **__: Spy())
+    monkeypatch.setattr(tasks, "create", lambda *_, **__: Spy())
     evaluate([ModelChoice("cnn-1", {"early_stopping": True})], inputs, [SpeakerFolds()], out=tmp_path)
     assert len(seen) == 5
     for (fitted, watched), (_, test) in zip(seen, SpeakerFolds().split(inputs.table), strict=True):
@@ -291,10 +294,10 @@ def test_early_stopping_watches_speakers_that_are_neither_fitted_nor_tested(
 
 
 def test_a_class_that_was_not_trained_gets_no_probability() -> None:
-    aligned = workers.align(np.array([[0.25, 0.75]]), ["sad", "angry"], EMOTIONS)
+    aligned = tasks.align(np.array([[0.25, 0.75]]), ["sad", "angry"], EMOTIONS)
     assert aligned.tolist() == [[0.75, 0, 0, 0, 0, 0.25, 0]]
     with pytest.raises(ModelError, match="no probabilities"):
-        workers.align(np.array([[np.nan, 0.5]]), ["sad", "angry"], EMOTIONS)
+        tasks.align(np.array([[np.nan, 0.5]]), ["sad", "angry"], EMOTIONS)
 
 
 def test_waveforms_survive_the_spool(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -26,7 +27,7 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="MODEL...",
-            help="Names of the catalogue, bundles (.onnx), or the groups classical, scaled, networks, all.",
+            help="Names of the catalogue, bundles (.onnx), or the groups classical, scaled, baselines, networks, all.",
             show_default=False,
         ),
     ],
@@ -114,9 +115,9 @@ def _run(
     out: Path,
 ) -> Results:
     from emovox.evaluation.bundles import evaluate_bundle
+    from emovox.evaluation.choices import ModelChoice
     from emovox.evaluation.provenance import available_cores
     from emovox.evaluation.results import load_results
-    from emovox.evaluation.study import ModelChoice
     from emovox.evaluation.study import evaluate as evaluate_models
 
     notes = {"dropped": dict(selection.dropped), "mapped": dict(selection.mapped)}
@@ -209,11 +210,12 @@ def split_models(models: list[str]) -> tuple[list[str], list[str]]:
     """Tell catalogue names, with groups spelt out, from bundles."""
     from emovox.inference.bundle import packaged_bundles
     from emovox.models.catalog import CATALOG, find
+    from emovox.models.classical import BASELINE_NAMES, CLASSICAL, SCALED_SUFFIX
 
-    classical = [spec.name for spec in CATALOG.values() if spec.family == "classical"]
-    groups = {
-        "classical": [name for name in classical if not name.endswith("-scaled")],
-        "scaled": [name for name in classical if name.endswith("-scaled")],
+    groups: dict[str, Sequence[str]] = {
+        "classical": [model.name for model in CLASSICAL],
+        "scaled": [model.name + SCALED_SUFFIX for model in CLASSICAL],
+        "baselines": BASELINE_NAMES,
         "networks": [spec.name for spec in CATALOG.values() if spec.family == "network"],
         "all": list(CATALOG),
     }

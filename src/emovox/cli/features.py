@@ -24,7 +24,9 @@ ENDINGS = (".npy", ".npz", ".parquet")
 def features(
     paths: Annotated[list[str], typer.Argument(help="Recordings, or folders of them.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A .npy, .npz or .parquet to write.")],
-    set_name: Annotated[str, typer.Option("--set", "-s", help="Feature set: classic or logmel.")] = "classic",
+    set_name: Annotated[
+        str, typer.Option("--set", "-s", help="Feature set: classic, egemaps, compare or logmel.")
+    ] = "classic",
     output_format: Annotated[Format, typer.Option("--format", "-f", help="How to print what became of each.")] = (
         Format.TABLE
     ),

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import emovox
-from emovox.cli import common, corpora, demo, evaluate, features, models, predict, report, train
+from emovox.cli import common, corpora, demo, evaluate, features, models, predict, report, study, train
 
 app = typer.Typer(
     name="emovox",
@@ -28,6 +28,7 @@ app.command()(train.export)
 app.command()(demo.demo)
 app.add_typer(corpora.app, name="corpora")
 app.add_typer(models.app, name="models")
+app.add_typer(study.app, name="study")
 
 
 def _show_version(wanted: bool) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -86,7 +86,7 @@ def load_rows(
     return selection, chosen
 
 
-def load_inputs(selection: Selection, kinds: Iterable[Literal["classic", "waveform"]], jobs: int | None) -> Inputs:
+def load_inputs(selection: Selection, kinds: Iterable[str], jobs: int | None) -> Inputs:
     """Read what models take, with a progress bar; recordings that cannot be used are named on stderr."""
     from emovox.evaluation.inputs import read_inputs
 

@@ -58,8 +58,8 @@ def train(
 
       emovox train cnn-1 -m rows.csv -o cnn.onnx --set epochs=50 --set early_stopping=true
     """
+    from emovox.evaluation.choices import ModelChoice
     from emovox.evaluation.provenance import available_cores
-    from emovox.evaluation.study import ModelChoice
     from emovox.evaluation.training import train as train_model
     from emovox.models.catalog import find
 

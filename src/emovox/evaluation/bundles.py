@@ -17,13 +17,14 @@ import pandas as pd
 
 from emovox.audio import MODEL_RATE, Waveform
 from emovox.errors import ProtocolError
-from emovox.evaluation.cells import Cell, CellKey, Predictions, write_cell
+from emovox.evaluation.cell_store import CellStore
+from emovox.evaluation.cells import TEST, Cell, CellKey, Predictions, Views
 from emovox.evaluation.inputs import Inputs
+from emovox.evaluation.planning import describe_protocol
 from emovox.evaluation.provenance import available_cores, provenance
 from emovox.evaluation.results import Results, load_results, open_study
 from emovox.evaluation.splitting import EvaluationProtocol, Fold
-from emovox.evaluation.study import describe_protocol
-from emovox.evaluation.workers import align, describe_error
+from emovox.evaluation.tasks import align, describe_error
 from emovox.inference.bundle import Bundle, BundleMetadata, resolve
 from emovox.inference.recognizer import Recognizer
 
@@ -112,12 +113,12 @@ def evaluate_bundle(
             remedy=f"Choose its labels: --labels {','.join(sorted(bundle.meta.labels))}",
         )
     labels = tuple(sorted(bundle.meta.labels))
-    folder = open_study(Path(out), inputs, labels, notes or {})
+    store: CellStore = open_study(Path(out), inputs, labels, notes or {})
     protocol = AsItIs(trained_on(bundle.meta, inputs.table))
     if protocol.overlap != ():
         logger.warning("%s: %s", bundle.meta.name, protocol.sentence)
-    cell, predictions = _test(bundle, resolve(source), inputs, protocol, labels, progress)
-    write_cell(folder, cell, predictions)
+    cell, views = _test(bundle, resolve(source), inputs, protocol, labels, progress)
+    store.write(cell, views)
     return load_results(out)
 
 
@@ -128,16 +129,17 @@ def _test(
     protocol: AsItIs,
     labels: tuple[str, ...],
     progress: Callable[[int, int], None] | None,
-) -> tuple[Cell, Predictions | None]:
+) -> tuple[Cell, Views | None]:
     meta = bundle.meta
     (fold,) = protocol.folds(inputs.table)
     checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-    predictions, error = None, None
+    views: Views | None = None
+    error = None
     started = time.perf_counter()
     try:
         given = _probabilities(bundle, inputs, progress)
         aligned = align(given, meta.labels, labels)
-        predictions = Predictions(fold.test, aligned.argmax(axis=1), aligned)
+        views = {TEST: Predictions.of(fold.test, aligned)}
     except Exception as caught:  # recorded like the failure of any other cell
         error = describe_error(caught)
     seconds = time.perf_counter() - started
@@ -158,7 +160,7 @@ def _test(
             "trained_on": list(meta.training.get("corpora", ())),
         },
     )
-    return cell, predictions
+    return cell, views
 
 
 def _probabilities(

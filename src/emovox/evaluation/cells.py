@@ -1,23 +1,14 @@
-"""The cells of a study on disk: one (model, protocol, fold, seed) each, written in one step and read back for reports.
-
-A cell is a JSON file with what was done and measured and, if it succeeded, an ``.npz`` file beside it with
-
-- ``rows`` (n,): row numbers in the study's table,
-- ``predicted`` (n,): the predicted label's number,
-- ``probabilities`` (n, k): in units of `STEP`.
-"""
+"""The cells of a study: one (model, protocol, fold, seed) each, with what was done, measured and predicted."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
-import numpy as np
 import numpy.typing as npt
 
 from emovox._files import replacing
@@ -65,7 +56,8 @@ class Cell:
         protocol: name, sentence, whether speakers are separated, number of folds, name of this fold.
         clips, speakers: numbers of each part: ``train`` (all), ``validation`` (of these), ``test``.
         inputs: kind and version of what the model saw.
-        seconds: wall time of ``train`` and ``test`` (prediction without feature extraction).
+        seconds: wall time of ``train`` and ``test`` (prediction without feature extraction), and processor time with
+            the ending ``_cpu``.
         threads: processors that the model could use.
         provenance: see `emovox.evaluation.provenance`.
         error: None, or ``code`` and ``message`` of what went wrong.
@@ -86,7 +78,7 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Predictions of a cell.
+    """Predictions for some rows.
 
     Attributes:
         rows: row numbers in the study's table, shape (n,).
@@ -98,37 +90,30 @@ class Predictions:
     predicted: Array
     probabilities: Array
 
-
-def write_cell(folder: Path, cell: Cell, predictions: Predictions | None) -> None:
-    """Write a cell; the JSON file comes last, so that a killed run leaves no half cell that looks whole."""
-    stem = cell.key.stem
-    if predictions is not None:
-        with replacing(folder / f"{stem}.npz") as partial, partial.open("wb") as file:
-            np.savez_compressed(
-                file,
-                rows=predictions.rows.astype(np.uint32),
-                predicted=predictions.predicted.astype(np.uint8),
-                probabilities=np.rint(predictions.probabilities / STEP).astype(np.uint16),
-            )
-    write_text(folder / f"{stem}.json", json.dumps(asdict(cell), ensure_ascii=False) + "\n")
+    @classmethod
+    def of(cls, rows: Array, probabilities: Array) -> Self:
+        """Take the most probable label of each row."""
+        return cls(rows, probabilities.argmax(axis=1), probabilities)
 
 
-def read_cell(path: Path) -> Cell | None:
-    """Read a cell's JSON file; None if there is none, or it is no cell of this format."""
+Views: TypeAlias = Mapping[str, Predictions]
+"""What a cell predicted: `TEST`, and by name whatever else was asked for."""
+
+TEST, VALIDATION = "test", "validation"
+
+
+def parse_cell(text: str) -> Cell | None:
+    """Read a cell from JSON; None if it is no cell of this format."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(text)
         return Cell(**{**document, "key": CellKey(**document["key"])})
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return None
 
 
-def read_predictions(folder: Path, key: CellKey) -> Predictions | None:
-    """Read a cell's predictions; None if they are missing or damaged."""
-    try:
-        with np.load(folder / f"{key.stem}.npz", allow_pickle=False) as file:
-            return Predictions(file["rows"].astype(np.intp), file["predicted"], file["probabilities"] * STEP)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
+def cell_text(cell: Cell) -> str:
+    """Give a cell as a line of JSON."""
+    return json.dumps(asdict(cell), ensure_ascii=False)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,21 +8,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from emovox import audio
-from emovox.errors import EmovoxError, ManifestError
+from emovox.errors import EmovoxError, ManifestError, ParameterError
 
 if TYPE_CHECKING:
     from emovox.features.store import FeatureStore
 
-Kind: TypeAlias = Literal["classic", "waveform"]
+Kind: TypeAlias = str
+"""``waveform``, or the name of a feature set that gives a vector a clip; `check_kind` says whether it is one."""
 Progress: TypeAlias = Callable[[int, int], None]
 Array: TypeAlias = npt.NDArray[Any]
+
+WAVEFORM = "waveform"
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +36,9 @@ class Inputs:
 
     Attributes:
         table: the manifest's usable rows, numbered from 0.
-        values: for each kind asked for, an array aligned with `table`: ``classic`` float32 of shape (n, 180),
-            ``waveform`` an object array of n waveforms at 16 kHz, each float32 of shape (samples,).
+        values: for each kind asked for, an array aligned with `table`: float32 of shape (n, size) for a feature set
+            (``classic`` has the size 180), for ``waveform`` an object array of n waveforms at 16 kHz, each float32 of
+            shape (samples,).
         failures: recordings that could not be used, with the reason.
         seconds: wall time of reading each kind.
         versions: of each kind's feature set; empty for waveforms.
@@ -69,21 +73,28 @@ def read_inputs(
 
     Args:
         table: a manifest.
-        kinds: which inputs are wanted.
+        kinds: which inputs are wanted: ``waveform``, or names of feature sets that give a vector a clip.
         store: where features are kept; None for the user's own.
         jobs: processes that compute features; None for all processors.
         progress: called with (recordings done, recordings in all), for each kind anew.
 
     Raises:
         ManifestError: if no recording can be used.
+        MissingExtraError: if the package that computes a set is not installed.
+        ParameterError: if there is no such kind.
     """
-    readers: Mapping[str, Any] = {"classic": _classic, "waveform": _waveforms}
+    chosen = list(dict.fromkeys(kinds))
+    for kind in chosen:
+        check_kind(kind)
     columns: dict[str, Array] = {}
     seconds: dict[str, float] = {}
     failures: dict[int, EmovoxError] = {}
-    for kind in dict.fromkeys(kinds):
+    for kind in chosen:
         started = time.perf_counter()
-        columns[kind], failed = readers[kind](table, store, jobs, progress)
+        if kind == WAVEFORM:
+            columns[kind], failed = _waveforms(table, jobs, progress)
+        else:
+            columns[kind], failed = _features(table, kind, store, jobs, progress)
         seconds[kind] = round(time.perf_counter() - started, 3)
         failures.update(failed)
     usable = np.array([row not in failures for row in range(len(table))], dtype=bool)
@@ -102,26 +113,37 @@ def read_inputs(
     )
 
 
-def _classic(
-    table: pd.DataFrame, store: FeatureStore | None, jobs: int | None, progress: Progress | None
+def check_kind(kind: Kind) -> None:
+    """Check that models can be given this kind of input.
+
+    Raises:
+        ParameterError: if there is none of this name; the message lists those that exist.
+    """
+    from emovox.features.sets import FEATURE_SETS
+
+    known = [*(name for name, wanted in FEATURE_SETS.items() if wanted.per_clip), WAVEFORM]
+    if kind not in known:
+        raise ParameterError(f"models take no input {kind!r}", remedy=f"There are: {', '.join(known)}.")
+
+
+def _features(
+    table: pd.DataFrame, kind: Kind, store: FeatureStore | None, jobs: int | None, progress: Progress | None
 ) -> tuple[Array, dict[int, EmovoxError]]:
     from emovox.features.store import FeatureStore
 
-    extraction = (store or FeatureStore()).extract(table, "classic", jobs=jobs, progress=progress)
+    extraction = (store or FeatureStore()).extract(table, kind, jobs=jobs, progress=progress)
     return np.asarray(extraction.values), dict(extraction.failures)
 
 
-def _version(kind: str) -> str:
-    from emovox.features.sets import FEATURE_SETS
+def _version(kind: Kind) -> str:
+    from emovox.features.sets import feature_set
 
-    return str(FEATURE_SETS[kind].version) if kind in FEATURE_SETS else ""
+    return "" if kind == WAVEFORM else feature_set(kind).version
 
 
 def _waveforms(
-    table: pd.DataFrame, store: FeatureStore | None, jobs: int | None, progress: Progress | None
+    table: pd.DataFrame, jobs: int | None, progress: Progress | None
 ) -> tuple[Array, dict[int, EmovoxError]]:
-    del store
-
     def read(row: tuple[str, float, float]) -> Array | EmovoxError:
         path, start, end = row
         try:

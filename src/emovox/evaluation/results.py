@@ -23,7 +23,8 @@ import pandas as pd
 from emovox import manifest
 from emovox._files import replacing
 from emovox.errors import ProtocolError
-from emovox.evaluation.cells import Cell, Predictions, read_cell, read_predictions, write_text
+from emovox.evaluation.cell_store import CellStore
+from emovox.evaluation.cells import TEST, Cell, Predictions, write_text
 from emovox.evaluation.inputs import Inputs
 from emovox.evaluation.metrics import Scores, score
 
@@ -97,11 +98,11 @@ class Results:
         return {"study": dict(self.study), "results": [summary.as_dict() for summary in self.summaries]}
 
 
-def open_study(out: Path, inputs: Inputs, labels: Sequence[str], notes: Mapping[str, Any]) -> Path:
+def open_study(out: Path, inputs: Inputs, labels: Sequence[str], notes: Mapping[str, Any]) -> CellStore:
     """Begin a study in a folder, or go on with the one that is there.
 
     Returns:
-        The folder of its cells.
+        Its cells.
 
     Raises:
         ProtocolError: if the folder holds a study of other rows or labels.
@@ -118,7 +119,7 @@ def open_study(out: Path, inputs: Inputs, labels: Sequence[str], notes: Mapping[
     strange = sorted(set(table["emotion"]) - set(labels))
     if strange:
         raise ProtocolError(f"rows have the emotions {', '.join(map(repr, strange))}, which are not among the labels")
-    (out / "cells").mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     document = {
         **identity,
         "clips": len(table),
@@ -136,7 +137,7 @@ def open_study(out: Path, inputs: Inputs, labels: Sequence[str], notes: Mapping[
         with replacing(out / "rows.parquet") as file:
             rows.to_parquet(file, index=False, compression="zstd")
         write_text(out / "study.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    return out / "cells"
+    return CellStore(out)
 
 
 def load_results(out: str | os.PathLike[str]) -> Results:
@@ -152,13 +153,13 @@ def load_results(out: str | os.PathLike[str]) -> Results:
             "holds no results that this emovox can read", path=out, remedy="Make some: emovox evaluate MODEL... -o DIR"
         )
     rows = pd.read_parquet(folder / "rows.parquet")
-    cells = [cell for path in sorted((folder / "cells").glob("*.json")) if (cell := read_cell(path)) is not None]
+    store = CellStore(folder)
 
     def identity(cell: Cell) -> tuple[str, str, int]:
         return cell.key.model, cell.key.protocol, cell.key.seed
 
-    groups = groupby(sorted(cells, key=lambda cell: (*identity(cell), cell.key.fold)), key=identity)
-    summaries = [_summarise(folder / "cells", list(group), rows, study["labels"]) for _, group in groups]
+    groups = groupby(sorted(store.cells(), key=lambda cell: (*identity(cell), cell.key.fold)), key=identity)
+    summaries = [_summarise(store, list(group), rows, study["labels"]) for _, group in groups]
     summaries.sort(key=lambda one: (one.protocol["name"], -(one.scores.uar if one.scores else -1.0)))
     results = Results(study, summaries)
     # A line a result: small, and a change of one result changes one line.
@@ -168,13 +169,13 @@ def load_results(out: str | os.PathLike[str]) -> Results:
     return results
 
 
-def _summarise(folder: Path, cells: Sequence[Cell], rows: pd.DataFrame, labels: Sequence[str]) -> Summary:
+def _summarise(store: CellStore, cells: Sequence[Cell], rows: pd.DataFrame, labels: Sequence[str]) -> Summary:
     finished: list[tuple[Cell, Predictions]] = []
     failures: list[tuple[str, Mapping[str, str]]] = []
     for cell in cells:
-        predictions = None if cell.error else read_predictions(folder, cell.key)
-        if predictions is not None:
-            finished.append((cell, predictions))
+        views = None if cell.error else store.views(cell.key)
+        if views is not None and TEST in views:
+            finished.append((cell, views[TEST]))
         else:
             lost = {"code": "lost", "message": "the file with its predictions is missing or damaged"}
             failures.append((cell.protocol["fold"], cell.error or lost))

@@ -18,7 +18,7 @@ from emovox.errors import ModelError
 from emovox.evaluation.card import model_card
 from emovox.evaluation.cells import write_text
 from emovox.evaluation.splitting import Indices
-from emovox.evaluation.workers import Data, fit_model
+from emovox.evaluation.tasks import Data, fit_model
 from emovox.inference.bundle import Bundle, BundleMetadata, resolve
 from emovox.models.catalog import find
 

@@ -14,70 +14,27 @@ Example:
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from emovox.emotions import EMOTIONS
 from emovox.errors import ParameterError
-from emovox.evaluation.cells import Cell, CellKey, Predictions, read_cell, read_predictions, write_cell
+from emovox.evaluation.cell_store import CellStore
+from emovox.evaluation.cells import TEST, VALIDATION, Cell, Predictions
+from emovox.evaluation.choices import ModelChoice
 from emovox.evaluation.inputs import Inputs
-from emovox.evaluation.protocols import STUDY_SEED, EvaluationProtocol, validation_split
-from emovox.evaluation.provenance import provenance
+from emovox.evaluation.planning import Planned, plan
+from emovox.evaluation.protocols import STUDY_SEED, EvaluationProtocol
 from emovox.evaluation.results import Results, load_results, open_study
-from emovox.evaluation.splitting import Fold, Indices
-from emovox.evaluation.workers import Outcome, Task, run_tasks
-from emovox.models.catalog import find
+from emovox.evaluation.splitting import Indices
+from emovox.evaluation.tasks import Outcome, Task
+from emovox.evaluation.workers import run_tasks
 
 Progress: TypeAlias = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """A model of the catalogue with parameters over the catalogue's own.
-
-    Example:
-        >>> ModelChoice("k-neighbors", {"n_neighbors": 3}).title
-        'k-neighbors(n_neighbors=3)'
-    """
-
-    name: str
-    parameters: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        """Name that tells it apart from the same model with other parameters; of files it says the name only."""
-        given = ",".join(f"{key}={plain_value(value)}" for key, value in sorted(self.parameters.items()))
-        return f"{self.name}({given})" if given else self.name
-
-    @property
-    def digest(self) -> str:
-        """Short hash of all parameters, with whole paths; empty without any."""
-        text = repr(sorted((key, str(value)) for key, value in self.parameters.items()))
-        return hashlib.sha256(text.encode()).hexdigest()[:8] if self.parameters else ""
-
-    @property
-    def wants_validation(self) -> bool:
-        """Whether its training watches rows that it does not learn from."""
-        return any(self.parameters.get(option) for option in ("early_stopping", "reduce_lr")) and (
-            find(self.name).family == "network"
-        )
-
-
-def plain_value(value: object) -> object:
-    """Shorten a path to the file's name, so that results do not tell how somebody's disk is laid out.
-
-    Example:
-        >>> plain_value("/home/somebody/weights.safetensors"), plain_value(3)
-        ('weights.safetensors', 3)
-    """
-    return Path(value).name if isinstance(value, os.PathLike) or (isinstance(value, str) and "/" in value) else value
 
 
 def evaluate(
@@ -119,108 +76,71 @@ def evaluate(
     """
     choices = [ModelChoice(model) if isinstance(model, str) else model for model in models]
     for choice in choices:
-        if find(choice.name).input not in inputs.values:
-            raise ParameterError(f"{choice.name} takes {find(choice.name).input} input, which was not read")
-    folder = open_study(Path(out), inputs, labels, notes or {})
+        if choice.kind not in inputs.values:
+            raise ParameterError(f"{choice.name} takes {choice.kind} input, which was not read")
+    store = open_study(Path(out), inputs, labels, notes or {})
     planned = [
-        cell
+        one
         for seed in seeds
         for protocol in protocols
-        for cell in _plan(choices, inputs, protocol.with_seed(seed), seed, tuple(labels))
+        for one in plan(
+            choices, inputs.table, inputs.versions, protocol.with_seed(seed), seed=seed, labels=tuple(labels)
+        )
     ]
-    cells = {task.key: cell for task, cell in planned}
-    waiting = [task for task, cell in planned if not _is_done(folder, cell)]
-    done = len(planned) - len(waiting)
-    if progress is not None:
-        progress(done, len(planned), "")
-    for task, outcome in run_tasks(waiting, inputs, jobs=jobs):
-        _keep(folder, cells[task.key], task, outcome)
-        done += 1
-        if progress is not None:
-            progress(done, len(planned), task.key.model)
+    run_cells(planned, inputs, store, jobs=jobs, progress=progress)
     return load_results(out)
 
 
-def _plan(
-    choices: Sequence[ModelChoice],
+def run_cells(
+    planned: Sequence[Planned],
     inputs: Inputs,
-    protocol: EvaluationProtocol,
-    seed: int,
-    labels: tuple[str, ...],
-) -> list[tuple[Task, Cell]]:
-    """Describe the cells of one protocol and seed."""
-    folds = protocol.folds(inputs.table)
-    told = describe_protocol(protocol, inputs.table, folds)
-    planned = []
-    for choice in choices:
-        for number, fold in enumerate(folds):
-            fit, validation = fold.train, np.empty(0, dtype=np.intp)
-            if choice.wants_validation:
-                fit, validation = validation_split(inputs.table, fold.train, protocol, seed=seed)
-            spec = find(choice.name)
-            task = Task(
-                key=CellKey(model=choice.title, protocol=protocol.key, fold=number, seed=seed),
-                model=choice.name,
-                parameters=choice.parameters,
-                kind=spec.input,
-                fit=fit,
-                validation=validation,
-                test=fold.test,
-                labels=labels,
-            )
-            parts = {"train": fold.train, "validation": validation, "test": fold.test}
-            cell = Cell(
-                key=task.key,
-                protocol={**told, "fold": fold.name},
-                clips={name: len(rows) for name, rows in parts.items()},
-                speakers={name: _count_speakers(inputs.table, rows) for name, rows in parts.items()},
-                inputs={
-                    "kind": spec.input,
-                    "version": inputs.versions.get(spec.input),
-                    "parameters": choice.digest,
-                },
-                provenance=provenance(),
-                details={
-                    "family": spec.family,
-                    "summary": spec.summary,
-                    # Published for the study's parameters, so not for others.
-                    "reference": {} if choice.parameters else dict(spec.reference),
-                },
-            )
-            planned.append((task, cell))
-    return planned
+    store: CellStore,
+    *,
+    jobs: int = 1,
+    threads: int | None = None,
+    numbers: Indices | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Compute the cells that are not in the store yet.
+
+    Args:
+        planned: cells, in the order in which they are begun.
+        inputs: what the models see.
+        store: where they are kept.
+        jobs, threads: as for `run_tasks`.
+        numbers: row number in the store's table of each row of `inputs`, shape (n,); None if they are the same.
+        progress: called with (cells done, cells in all, title of the last one).
+    """
+    cells = {one.task.key: one.cell for one in planned}
+    waiting = [one.task for one in planned if not is_done(store, one.cell)]
+    done = len(planned) - len(waiting)
+    if progress is not None:
+        progress(done, len(planned), "")
+    for task, outcome in run_tasks(waiting, inputs, jobs=jobs, threads=threads):
+        _keep(store, cells[task.key], task, outcome, np.arange(len(inputs.table)) if numbers is None else numbers)
+        done += 1
+        if progress is not None:
+            progress(done, len(planned), task.key.model)
 
 
-def describe_protocol(protocol: EvaluationProtocol, table: pd.DataFrame, folds: Sequence[Fold]) -> dict[str, Any]:
-    """Give what a figure must say about its protocol, as data."""
-    return {
-        "name": protocol.name,
-        "sentence": protocol.sentence,
-        "description": protocol.describe(table),
-        "separates_speakers": protocol.separates_speakers(table),
-        "folds": len(folds),
-    }
-
-
-def _count_speakers(table: pd.DataFrame, rows: Indices) -> int:
-    return len(set(table["speaker"].iloc[rows]) - {""})
-
-
-def _is_done(folder: Path, planned: Cell) -> bool:
+def is_done(store: CellStore, planned: Cell) -> bool:
     """Whether a cell was computed from the same inputs and can be read again."""
-    cell = read_cell(folder / f"{planned.key.stem}.json")
+    cell = store.cell(planned.key)
     if cell is None or cell.error is not None or cell.key != planned.key:
         return False
-    same = cell.inputs == planned.inputs and cell.clips == planned.clips
-    return same and read_predictions(folder, cell.key) is not None
+    return cell.inputs == planned.inputs and store.views(cell.key) is not None
 
 
-def _keep(folder: Path, planned: Cell, task: Task, outcome: Outcome) -> None:
-    details = {**planned.details, "warnings": list(outcome.warnings)} if outcome.warnings else planned.details
+def _keep(store: CellStore, planned: Cell, task: Task, outcome: Outcome, numbers: Indices) -> None:
+    details = dict(planned.details)
+    for name in ("warnings", "history", "scores"):
+        if getattr(outcome, name):
+            details["training_scores" if name == "scores" else name] = getattr(outcome, name)
     cell = dataclasses.replace(
         planned, seconds=outcome.seconds, threads=outcome.threads, error=outcome.error, details=details
     )
-    predictions = None
-    if outcome.probabilities is not None:
-        predictions = Predictions(task.test, outcome.probabilities.argmax(axis=1), outcome.probabilities)
-    write_cell(folder, cell, predictions)
+    views = None
+    if outcome.views is not None:
+        rows = {TEST: task.test, VALIDATION: task.validation} | dict.fromkeys(task.conditions, task.sample)
+        views = {name: Predictions.of(numbers[rows[name]], given) for name, given in outcome.views.items()}
+    store.write(cell, views)

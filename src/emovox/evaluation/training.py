@@ -24,14 +24,15 @@ from emovox import manifest
 from emovox.audio import MODEL_RATE
 from emovox.errors import ModelError
 from emovox.evaluation.card import model_card, permits
+from emovox.evaluation.choices import ModelChoice, plain_value
 from emovox.evaluation.inputs import Inputs
 from emovox.evaluation.protocols import STUDY_SEED, EvaluationProtocol, SpeakerFolds, validation_split
 from emovox.evaluation.provenance import provenance
 from emovox.evaluation.results import Summary, describe_corpora
 from emovox.evaluation.runs import CHECKPOINT, Run, Trained, keep_run, write_bundle
 from emovox.evaluation.splitting import Indices
-from emovox.evaluation.study import ModelChoice, Progress, evaluate, plain_value
-from emovox.evaluation.workers import Data, fit_model
+from emovox.evaluation.study import Progress, evaluate
+from emovox.evaluation.tasks import Data, fit_model
 from emovox.inference.bundle import BundleMetadata
 from emovox.models.catalog import ModelSpec, find
 

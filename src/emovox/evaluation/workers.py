@@ -1,172 +1,58 @@
-"""Computes cells, in this process or in several: fit on the training rows, predict the test rows, take the time."""
+"""Computes the cells of a study, in this process or in several."""
 
 from __future__ import annotations
 
-import inspect
-import logging
 import multiprocessing
 import os
 import signal
 import tempfile
 import threading
-import time
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from emovox.errors import EmovoxError, ModelError
-from emovox.evaluation.cells import CellKey
+from emovox.evaluation.cells import Array, CellKey
 from emovox.evaluation.inputs import Inputs, spool, unspool
 from emovox.evaluation.provenance import available_cores
-from emovox.evaluation.splitting import Indices
-from emovox.models.catalog import create
-
-Array: TypeAlias = npt.NDArray[Any]
-
-logger = logging.getLogger(__name__)
+from emovox.evaluation.tasks import Outcome, Task, run_task
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Task:
-    """A cell to be computed, small enough to be sent to another process.
-
-    Attributes:
-        key: of the cell.
-        model, parameters: what to create from the catalogue.
-        kind: which inputs it takes.
-        fit, validation, test: row numbers.
-        labels: order of the columns of the result.
-    """
-
-    key: CellKey
-    model: str
-    parameters: Mapping[str, object]
-    kind: str
-    fit: Indices
-    validation: Indices
-    test: Indices
-    labels: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Outcome:
-    """What became of a task: probabilities of shape (test, labels) or an error, never both."""
-
-    probabilities: Array | None = None
-    error: Mapping[str, str] | None = None
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    threads: int = 1
-    warnings: Sequence[str] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Data:
-    """What models are shown: values of one kind, emotions and speakers, aligned."""
-
-    values: Array
-    truth: Array
-    speakers: Array
-
-
-def run_tasks(tasks: Sequence[Task], inputs: Inputs, *, jobs: int = 1) -> Iterator[tuple[Task, Outcome]]:
+def run_tasks(
+    tasks: Sequence[Task], inputs: Inputs, *, jobs: int = 1, threads: int | None = None
+) -> Iterator[tuple[Task, Outcome]]:
     """Compute tasks and yield each as it is finished; one that fails gives an outcome with an error.
 
     Args:
         tasks: in the order in which they are begun.
         inputs: what the models see.
-        jobs: processes. One computes here, with all processors; several share the processors out among them.
+        jobs: processes.
+        threads: processors for each process, which then is always one of its own, so that numbers do not depend on
+            `jobs`. None: one job computes here, with all processors; several share the processors out among them.
 
     Yields:
         Every task once, with its outcome.
     """
-    if min(jobs, len(tasks)) <= 1:
+    columns = (inputs.truth, inputs.speakers)
+    if threads is None and min(jobs, len(tasks)) <= 1:
         for task in tasks:
-            data = Data(inputs.values[task.kind], inputs.truth, inputs.speakers)
-            yield task, run_task(task, data, threads=available_cores())
+            yield task, run_task(task, inputs.values, columns, threads=available_cores())
         return
-    kinds = {task.kind for task in tasks}
+    if not tasks:
+        return
+    kinds = {kind for task in tasks for kind in task.kinds}
     with tempfile.TemporaryDirectory(prefix="emovox-") as folder:
-        spool({kind: inputs.values[kind] for kind in kinds}, Path(folder))
-        yield from _run_in_processes(list(tasks), (inputs.truth, inputs.speakers), Path(folder), jobs)
-
-
-def run_task(task: Task, data: Data, *, threads: int = 1) -> Outcome:
-    """Compute one cell; whatever goes wrong in it is told in the outcome."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            outcome = _fit_and_predict(task, data)
-        except Exception as error:  # a model may raise anything, and the other cells must go on
-            logger.debug("%s failed", task.key.stem, exc_info=True)
-            return Outcome(error=describe_error(error), threads=threads)
-    told = [f"{item.category.__name__}: {str(item.message).splitlines()[0]}" for item in caught]
-    return Outcome(
-        probabilities=outcome[0],
-        seconds={"train": round(outcome[1], 4), "test": round(outcome[2], 4)},
-        threads=threads,
-        warnings=list(dict.fromkeys(told)),
-    )
-
-
-def describe_error(error: BaseException) -> dict[str, str]:
-    """Give an error as data: ``code`` and ``message``."""
-    code = error.code if isinstance(error, EmovoxError) else type(error).__name__
-    return {"code": code, "message": str(error) or type(error).__name__}
-
-
-def _fit_and_predict(task: Task, data: Data) -> tuple[Array, float, float]:
-    model = create(task.model, seed=task.key.seed, **task.parameters)
-    started = time.perf_counter()
-    fit_model(model, data, task.fit, task.validation)
-    trained = time.perf_counter()
-    given = model.predict_proba(data.values[task.test])
-    tested = time.perf_counter()
-    return align(given, model.classes_, task.labels), trained - started, tested - trained
-
-
-def fit_model(model: Any, data: Data, fit: Indices, validation: Indices) -> None:
-    """Fit a model of the catalogue.
-
-    Args:
-        model: unfitted.
-        data: everything; only the rows `fit` and `validation` are shown to the model.
-        fit: rows to learn from.
-        validation: rows for early stopping and the like; empty for models that need none.
-    """
-    options: dict[str, Any] = {}
-    if len(validation):
-        options["validation"] = (data.values[validation], data.truth[validation])
-    elif "groups" in inspect.signature(model.fit).parameters and "" not in data.speakers[fit]:
-        # Where a speaker is unknown, who belongs to whom is unknown: better no groups than wrong ones.
-        options["groups"] = data.speakers[fit]
-    model.fit(data.values[fit], data.truth[fit], **options)
-
-
-def align(given: Array, classes: Sequence[Any], labels: Sequence[str]) -> Array:
-    """Put a model's columns into the order of `labels`; a label that it was not trained on gets probability 0.
-
-    Raises:
-        ModelError: if the model gave what are no probabilities.
-    """
-    probabilities = np.zeros((len(given), len(labels)))
-    probabilities[:, [list(labels).index(str(name)) for name in classes]] = given
-    if not np.isfinite(probabilities).all() or np.abs(probabilities.sum(axis=1) - 1).max(initial=0) > 1e-3:
-        raise ModelError("the model gave what are no probabilities (not finite, or not adding up to 1)")
-    return probabilities
+        spool({kind: inputs.values[kind] for kind in sorted(kinds)}, Path(folder))
+        yield from _run_in_processes(list(tasks), columns, Path(folder), jobs, threads)
 
 
 def _run_in_processes(
-    waiting: list[Task], columns: tuple[Array, Array], folder: Path, jobs: int
+    waiting: list[Task], columns: tuple[Array, Array], folder: Path, jobs: int, threads: int | None
 ) -> Iterator[tuple[Task, Outcome]]:
-    threads = max(1, available_cores() // jobs)
+    threads = threads or max(1, available_cores() // jobs)
     while waiting:
         finished: set[CellKey] = set()
         try:
@@ -229,4 +115,24 @@ def _leave_when_alone(lifeline: Connection) -> None:
 
 
 def _work(task: Task) -> Outcome:
-    return run_task(task, Data(_worker["values"][task.kind], *_worker["columns"]), threads=_worker["threads"])
+    with _marked(task):
+        return run_task(task, _worker["values"], _worker["columns"], threads=_worker["threads"])
+
+
+@contextmanager
+def _marked(task: Task) -> Iterator[None]:
+    """Leave a file with this process' number while a cell is computed, so that others can tell."""
+    if task.folder is None:
+        yield
+        return
+    mark = running_mark(task.folder, task.key)
+    mark.write_text(str(os.getpid()), encoding="ascii")
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def running_mark(folder: Path, key: CellKey) -> Path:
+    """Name the file that says which process computes a cell."""
+    return folder / f"{key.stem}.running"

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from emovox.errors import FeatureError
-from emovox.features.classic import CLASSIC_NAMES, CLASSIC_VERSION, classic
+from emovox.features import smile
+from emovox.features.classic import CLASSIC_NAMES, CLASSIC_SIZE, CLASSIC_VERSION, classic
 from emovox.features.logmel import LOGMEL_RATE, LOGMEL_SIZE, LOGMEL_VERSION, logmel
 
 Floats = npt.NDArray[np.float32]
@@ -22,27 +23,42 @@ class FeatureSet:
 
     Attributes:
         name: its name, also in the store.
-        version: changes whenever the function's values do; values of other versions are not reused.
         summary: one line for people.
         rate: sample rate in Hz that the function wants; None for each file's own.
-        names: the columns, from first to last.
+        size: number of columns.
         per_clip: True if a clip gives a vector of shape (size,), False for a matrix of shape (frames, size).
         function: computes float32 from mono float32 samples (n,) and their rate. A function at the top level of a
             module, as worker processes import it.
+        version_of, names_of: give `version` and `names`. Functions, as a set that another package computes has to ask
+            it, and that package may be large or missing.
     """
 
     name: str
-    version: str
     summary: str
     rate: int | None
-    names: tuple[str, ...]
+    size: int
     per_clip: bool
     function: Callable[[Floats, int], Floats]
+    version_of: Callable[[], str]
+    names_of: Callable[[], tuple[str, ...]]
 
     @property
-    def size(self) -> int:
-        """Number of columns."""
-        return len(self.names)
+    def version(self) -> str:
+        """What changes whenever the function's values may do; values of other versions are not reused.
+
+        Raises:
+            MissingExtraError: if the package that computes the set is not installed.
+        """
+        return self.version_of()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns, from first to last.
+
+        Raises:
+            MissingExtraError: if the package that computes the set is not installed.
+        """
+        return self.names_of()
 
     def fits(self, values: npt.NDArray[np.generic]) -> bool:
         """Say whether an array can be a result of this set: its type, shape and finiteness."""
@@ -56,21 +72,43 @@ FEATURE_SETS: Mapping[str, FeatureSet] = MappingProxyType(
         for item in (
             FeatureSet(
                 name="classic",
-                version=CLASSIC_VERSION,
                 summary="means over the clip of 40 MFCC, 12 chroma and 128 mel bands, at the file's own rate",
                 rate=None,
-                names=CLASSIC_NAMES,
+                size=CLASSIC_SIZE,
                 per_clip=True,
                 function=classic,
+                version_of=lambda: CLASSIC_VERSION,
+                names_of=lambda: CLASSIC_NAMES,
+            ),
+            FeatureSet(
+                name="egemaps",
+                summary="openSMILE's eGeMAPSv02, 88 functionals at 16 kHz; its licence: non-commercial use only",
+                rate=smile.SMILE_RATE,
+                size=smile.EGEMAPS_SIZE,
+                per_clip=True,
+                function=smile.egemaps,
+                version_of=smile.version,
+                names_of=smile.egemaps_names,
+            ),
+            FeatureSet(
+                name="compare",
+                summary="openSMILE's ComParE 2016, 6,373 functionals at 16 kHz; its licence: non-commercial use only",
+                rate=smile.SMILE_RATE,
+                size=smile.COMPARE_SIZE,
+                per_clip=True,
+                function=smile.compare,
+                version_of=smile.version,
+                names_of=smile.compare_names,
             ),
             FeatureSet(
                 name="logmel",
-                version=LOGMEL_VERSION,
                 summary="Whisper's log-mel spectrogram: 80 bands, a frame every 10 ms, at 16 kHz",
                 rate=LOGMEL_RATE,
-                names=tuple(f"mel_{band}" for band in range(1, LOGMEL_SIZE + 1)),
+                size=LOGMEL_SIZE,
                 per_clip=False,
                 function=logmel,
+                version_of=lambda: LOGMEL_VERSION,
+                names_of=lambda: tuple(f"mel_{band}" for band in range(1, LOGMEL_SIZE + 1)),
             ),
         )
     }

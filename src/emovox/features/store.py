@@ -105,6 +105,7 @@ class FeatureStore:
 
         Raises:
             FeatureError: if there is no such feature set, or worker processes cannot be started.
+            MissingExtraError: if the package that computes the set is not installed.
             ParameterError: if `jobs` is below 1 or `recordings` is neither a table nor paths.
         """
         wanted = feature_set(set_name)

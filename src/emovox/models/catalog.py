@@ -15,12 +15,12 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from emovox.errors import MissingExtraError, ModelError, ParameterError
 from emovox.models.architectures import ARCHITECTURES, PUBLISHED_CLASSES
-from emovox.models.classical import CLASSICAL, MODEL_STEP, SCALED_SUFFIX
+from emovox.models.classical import BASELINES, CLASSICAL, MODEL_STEP, SCALED_SUFFIX
 
 Family = Literal["classical", "network", "speechnet"]
 Input = Literal["classic", "waveform"]
@@ -34,7 +34,7 @@ class ModelSpec:
         name: what users write.
         family: ``classical`` (scikit-learn), ``network`` (the study's networks), or ``speechnet`` (ours).
         input: what `fit` takes as X: ``classic`` for the 180 features, shape (n, 180), or ``waveform`` for a sequence
-            of mono waveforms at 16 kHz.
+            of mono waveforms at 16 kHz. What takes features also takes those of other sets, shape (n, size).
         summary: one line for people.
         extra: the extra of this package that brings what the model needs.
         factory: import path, ``module:callable``, of what creates it.
@@ -109,21 +109,26 @@ class ModelSpec:
 
 
 def _classical_specs() -> list[ModelSpec]:
-    specs = []
-    for scaled, suffix, remark in ((False, "", "as in the study"), (True, SCALED_SUFFIX, "features standardised")):
-        for model in CLASSICAL:
-            spec = ModelSpec(
-                name=model.name + suffix,
-                family="classical",
-                input="classic",
-                summary=f"{model.title}, {remark}",
-                extra="train",
-                factory="emovox.models.classical:build",
-                arguments={"estimator": model.estimator, "scaled": scaled, **model.parameters},
-                reference={} if scaled else model.reference,
-            )
-            specs.append(spec)
-    return specs
+    scaled = [replace(model, name=model.name + SCALED_SUFFIX, scaled=True, reference={}) for model in CLASSICAL]
+    groups = (
+        (CLASSICAL, "as in the study"),
+        (scaled, "features standardised"),
+        (BASELINES, "a practitioner's baseline"),
+    )
+    return [
+        ModelSpec(
+            name=model.name,
+            family="classical",
+            input="classic",
+            summary=f"{model.title}, {remark}",
+            extra="train",
+            factory="emovox.models.classical:build",
+            arguments={"estimator": model.estimator, "scaled": model.scaled, **model.parameters},
+            reference=model.reference,
+        )
+        for models, remark in groups
+        for model in models
+    ]
 
 
 def _network_specs() -> list[ModelSpec]:
@@ -152,7 +157,7 @@ _SPEECHNET = ModelSpec(
 )
 
 CATALOG: Mapping[str, ModelSpec] = {spec.name: spec for spec in (*_classical_specs(), *_network_specs(), _SPEECHNET)}
-"""Every model by name: classical, classical with scaling, networks, speechnet."""
+"""Every model by name: classical, classical with scaling, baselines, networks, speechnet."""
 
 
 def find(name: str) -> ModelSpec:

@@ -95,12 +95,13 @@ def sklearn_graph(estimator: Any) -> onnx.ModelProto:
     from skl2onnx.common.data_types import FloatTensorType
     from sklearn.preprocessing import StandardScaler
 
-    from emovox.models import knn_onnx, svc_onnx
+    from emovox.models import hist_onnx, knn_onnx, svc_onnx
 
     if not hasattr(estimator, "predict_proba"):  # skl2onnx would pass off its scores as probabilities
         raise ModelError(f"{type(estimator).__name__} gives no probabilities")
     svc_onnx.register()
     knn_onnx.register()
+    hist_onnx.register()
     last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     model: onnx.ModelProto = to_onnx(
         estimator,

@@ -1,104 +1,126 @@
-"""The layers of the reference networks, on sequences of shape (batch, steps, channels) as in Keras.
+"""The layers of the reference networks, on sequences of shape (batch, channels, 1, steps).
 
-Channels lie next to each other in memory: on a CPU, convolution is then about a quarter faster than with torch's own
-order, and pooling many times.
+Channels lie next to each other in memory, as in Keras: on a CPU, convolution is then about a quarter faster than with
+torch's own order, and pooling many times.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from emovox.models.architectures import FILTERS, KERNEL, UNITS
 
-
-class Convolution(nn.Conv2d):
-    """128 filters of 5 steps, zero-padded at both ends: (batch, steps, channels) to (batch, steps, 128).
-
-    A two-dimensional convolution of height 1, since torch's one-dimensional one has no channels-last form.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, FILTERS, (1, KERNEL), padding=(0, KERNEL // 2))
-        start_like_keras(self)
-        self.weight.data = self.weight.data.contiguous(memory_format=torch.channels_last)
-
-    def forward(self, steps: Tensor) -> Tensor:
-        """Convolve over time."""
-        if self.in_channels == 1:  # too narrow for a convolution to be quick: multiply windows by the kernel
-            windows = functional.pad(steps.squeeze(2), (KERNEL // 2, KERNEL // 2)).unfold(1, KERNEL, 1)
-            return functional.linear(windows, self.weight.flatten(1), self.bias)
-        return super().forward(steps.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
+_SIDE = KERNEL // 2
 
 
-class ReluDropout(nn.Module):
-    """ReLU, then dropout: both in one pass and without a stored mask.
+class Stage(nn.Conv2d):
+    """Convolution over time (128 filters of 5 steps, zero-padded), ReLU, dropout, and perhaps pooling.
 
-    torch's own two take about three times as long on a CPU, most of it for random numbers. Here a 16-bit random
-    number decides on each value, so the probability is a multiple of 2 ** -16.
+    A two-dimensional convolution of height 1, since torch's one-dimensional one has no channels-last form. Training on
+    a CPU is one step with a backward pass of its own, which goes over memory as seldom as it can: dropout's factor is
+    multiplied into the weights, no mask is kept, and where there is pooling, the values before it are not either.
 
     Args:
-        probability: of a value being dropped in training, 0..1 exclusive; what stays is divided by 1 - probability.
+        channels: of the input.
+        dropout: probability of a value being dropped in training, 0 <= dropout < 1, rounded to a multiple of
+            2 ** -16; what stays is divided by 1 - dropout.
+        pool: take the maximum of every `pool` steps; a shorter rest at the end is dropped. 1 for none.
     """
 
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.probability = probability
+    def __init__(self, channels: int, *, dropout: float, pool: int = 1) -> None:
+        super().__init__(channels, FILTERS, (1, KERNEL), padding=(0, _SIDE))
+        start_like_keras(self)
+        self.weight.data = self.weight.data.contiguous(memory_format=torch.channels_last)
+        self.dropout = dropout
+        self.pool = pool
 
-    def forward(self, values: Tensor) -> Tensor:
-        """Rectify, and in training drop; `values` is overwritten in training."""
-        if self.training:
-            dropped: Tensor = _ReluDropout.apply(values, self.probability)  # type: ignore[no-untyped-call]
-            return dropped
-        return functional.relu(values)
+    def forward(self, sequence: Tensor) -> Tensor:
+        """Map (batch, channels, 1, steps) to (batch, 128, 1, steps // pool)."""
+        if self.training and sequence.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+            trained: Tensor = _TrainedStage.apply(  # type: ignore[no-untyped-call]
+                sequence, self.weight, self.bias, self.dropout, self.pool
+            )
+            return trained
+        values = functional.dropout(functional.relu(super().forward(sequence)), self.dropout, self.training)
+        return functional.max_pool2d(values, (1, self.pool)) if self.pool > 1 else values
 
     def extra_repr(self) -> str:
-        """Show the probability."""
-        return f"probability={self.probability}"
+        """Show what it does beside convolving."""
+        return f"{self.in_channels}, dropout={self.dropout}, pool={self.pool}"
 
 
-class _ReluDropout(torch.autograd.Function):
+class _TrainedStage(torch.autograd.Function):
+    """A stage in training. Where its result is 0, a value was negative or dropped, and no gradient goes back."""
+
     @staticmethod
-    def forward(ctx: Any, values: Tensor, probability: float) -> Tensor:
-        ctx.scale = 1 / (1 - probability)
-        kept = torch.empty_like(values)  # of the values' own type: multiplying by booleans is slow
-        torch.ge(_random_16_bits(values), round(probability * 2**16) - 2**15, out=kept)
-        values.relu_().mul_(kept).mul_(ctx.scale)
-        ctx.mark_dirty(values)
-        ctx.save_for_backward(values)
+    def forward(ctx: Any, sequence: Tensor, weight: Tensor, bias: Tensor, dropout: float, pool: int) -> Tensor:
+        ctx.factor, ctx.pool = 1 / (1 - dropout), pool
+        # The factor is positive, so it may as well be applied before the ReLU.
+        scaled, scaled_bias = weight * ctx.factor, bias * ctx.factor
+        if sequence.shape[1] == 1:  # too narrow for a convolution to be quick: multiply windows by the kernel
+            flat = torch.addmm(scaled_bias, _windows(sequence), scaled.flatten(1).t())
+            values = _unflatten(flat, sequence.shape[3])
+        else:
+            values = functional.conv2d(sequence, scaled, scaled_bias, padding=(0, _SIDE))
+        values = values.relu_()
+        if dropout:
+            values.mul_(_kept(values, dropout))
+        places = None
+        ctx.steps = values.shape[3]
+        if pool > 1:
+            values, places = functional.max_pool2d(values, (1, pool), return_indices=True)
+        ctx.save_for_backward(sequence, scaled, values, places)
         return values
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        # What came out positive was neither rectified nor dropped.
-        (values,) = ctx.saved_tensors
-        return torch.ops.aten.threshold_backward(gradient, values, 0).mul_(ctx.scale), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        sequence, scaled, values, places = ctx.saved_tensors
+        gradient = torch.ops.aten.threshold_backward(gradient, values, 0)
+        if places is not None:
+            like = _unflatten(gradient.new_empty(gradient.shape[0] * ctx.steps, FILTERS), ctx.steps)
+            window = [1, ctx.pool]
+            gradient = torch.ops.aten.max_pool2d_with_indices_backward(
+                gradient, like, window, window, [0, 0], [1, 1], False, places
+            )
+        if sequence.shape[1] == 1:  # the first stage: nothing before it learns
+            flat = gradient.permute(0, 2, 3, 1).flatten(0, 2)
+            weight_gradient = (flat.t() @ _windows(sequence)).view_as(scaled)
+            return None, weight_gradient * ctx.factor, flat.sum(dim=0) * ctx.factor, None, None
+        wanted = [ctx.needs_input_grad[0], True, True]
+        before, weight_gradient, bias_gradient = torch.ops.aten.convolution_backward(
+            gradient, sequence, scaled, [FILTERS], [1, 1], [0, _SIDE], [1, 1], False, [0, 0], 1, wanted
+        )
+        return before, weight_gradient * ctx.factor, bias_gradient * ctx.factor, None, None
 
 
-def _random_16_bits(like: Tensor) -> Tensor:
-    """Draw integers from -2 ** 15 to 2 ** 15 - 1, four at a time."""
-    words = torch.empty(-(-like.numel() // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
-    return words.view(torch.int16)[: like.numel()].view(like.shape)
+def _windows(sequence: Tensor) -> Tensor:
+    """Give what each step's kernel sees of a single channel: (batch, 1, 1, steps) to (batch * steps, 5)."""
+    return functional.pad(sequence[:, 0, 0], (_SIDE, _SIDE)).unfold(1, KERNEL, 1).flatten(0, 1)
 
 
-class Pooling(nn.Module):
-    """The maximum of every `size` steps; a shorter rest at the end is dropped."""
+def _unflatten(flat: Tensor, steps: int) -> Tensor:
+    """Give (batch * steps, channels) as (batch, channels, 1, steps), without moving anything."""
+    return flat.view(-1, 1, steps, flat.shape[1]).permute(0, 3, 1, 2)
 
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
 
-    def forward(self, steps: Tensor) -> Tensor:
-        """Pool over time."""
-        pooled = functional.max_pool2d(steps.transpose(1, 2).unsqueeze(2), (1, self.size))
-        return pooled.squeeze(2).transpose(1, 2)
+def _kept(like: Tensor, dropout: float) -> Tensor:
+    """Draw 1 for each value that is kept and 0 for each that is dropped.
 
-    def extra_repr(self) -> str:
-        """Show the size."""
-        return f"size={self.size}"
+    Sixteen random bits decide on each value. They come from NumPy, which draws them several times as fast as torch,
+    seeded by torch's global generator.
+    """
+    bound = round(dropout * 2**16) - 2**15
+    random = np.random.Generator(np.random.SFC64(int(torch.randint(2**63 - 1, ()))))
+    words = random.integers(0, 2**64, size=-(-like.numel() // 4), dtype=np.uint64)
+    bits = torch.from_numpy(words.view(np.int16)[: like.numel()])
+    batch, channels, _, steps = like.shape
+    # Comparing to booleans and converting them takes half as long as comparing to floats.
+    return _unflatten((bits >= bound).to(like.dtype).view(batch * steps, channels), steps)
 
 
 class OneBiasLSTM(nn.LSTM):

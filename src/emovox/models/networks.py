@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from emovox.models.architectures import FILTERS, UNITS, Architecture, Conv, Layer, pool_size
-from emovox.models.layers import Convolution, OneBiasLSTM, Pooling, ReluDropout, start_like_keras
+from emovox.models.architectures import FILTERS, UNITS, Architecture, Conv, Layer, Pool, pool_size
+from emovox.models.layers import OneBiasLSTM, Stage, start_like_keras
 
 
 class Network(nn.Module):
@@ -42,8 +42,9 @@ class Network(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Compute logits of shape (batch, classes) from features of shape (batch, features)."""
-        sequence = ((features - self.mean) / self.scale).unsqueeze(2)
-        steps = torch.cat([branch(sequence) for branch in self.branches], dim=1)
+        sequence = ((features - self.mean) / self.scale)[:, None, None]
+        joined = torch.cat([branch(sequence) for branch in self.branches], dim=3)
+        steps = joined.squeeze(2).transpose(1, 2)
         for lstm in self.recurrent:
             steps, _ = lstm(steps)
         logits: Tensor = self.head(steps[:, -1] if self.recurrent else steps.flatten(1))
@@ -62,14 +63,11 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def _branch(layers: Sequence[Layer], steps: int) -> nn.Sequential:
-    modules: list[nn.Module] = []
+    stages: list[nn.Module] = []
     channels = 1
-    for layer in layers:
+    for layer, following in zip(layers, [*layers[1:], None], strict=True):
         if isinstance(layer, Conv):
-            modules += [Convolution(channels), ReluDropout(layer.dropout)]
-            channels = FILTERS
-        else:
-            size = pool_size(layer.size, steps)
-            modules.append(Pooling(size))
-            steps //= size
-    return nn.Sequential(*modules)
+            pool = pool_size(following.size, steps) if isinstance(following, Pool) else 1
+            stages.append(Stage(channels, dropout=layer.dropout, pool=pool))
+            channels, steps = FILTERS, steps // pool
+    return nn.Sequential(*stages)

@@ -18,6 +18,7 @@ from emovox.errors import ParameterError
 from emovox.models.architectures import ARCHITECTURES
 from emovox.models.callbacks import EpochBar, Journal
 from emovox.models.fitting import Checkpoint, identity, run, split_off_validation
+from emovox.models.memory import keep_freed_memory
 from emovox.models.networks import Network
 from emovox.models.networks_onnx import onnx_model
 from emovox.models.optimizers import OPTIMIZERS
@@ -214,6 +215,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def _train(self, train: tuple[Features, Labels], validation: tuple[Features, Labels] | None) -> None:
         """Train `module_` and set what else is learned."""
         device = self._device()
+        keep_freed_memory()
         training = self._training(*train)
         journal = Journal(
             reduce_patience=self.reduce_lr_patience if self.reduce_lr else None,

@@ -44,10 +44,10 @@ class _Operators:
 
 def _convert(scope: Any, operator: Any, container: Any) -> None:
     machine, op = operator.raw_operator, _Operators(container.target_opset)
-    if machine.kernel != "rbf" or machine.decision_function_shape != "ovr":
+    if machine.kernel not in ("rbf", "linear") or machine.decision_function_shape != "ovr":
         raise ModelError(
             f"an SVC with kernel {machine.kernel!r} and scores {machine.decision_function_shape!r} cannot be exported",
-            remedy="Use kernel='rbf' and decision_function_shape='ovr'.",
+            remedy="Use kernel='rbf' or 'linear' and decision_function_shape='ovr'.",
         )
     label, probabilities = operator.outputs
     decisions = _decisions(op, operator.inputs[0], machine)
@@ -70,6 +70,8 @@ def _decisions(op: _Operators, inputs: Any, machine: VotingSVC) -> Any:
     weights, intercepts = machine.one_against_one()
     vectors = machine.support_vectors_
     x = op.Cast(inputs, to=_DOUBLE)
+    if machine.kernel == "linear":  # a sum of products with vectors is the product with their sum
+        return op.Add(op.MatMul(x, vectors.T @ weights), intercepts[None, :])
     support = op.Cast(vectors.T.astype(np.float32), to=_DOUBLE)
     squares = op.ReduceSumSquareApi18(x, axes=[1], keepdims=1)
     products = op.Mul(op.MatMul(x, support), np.array([-2.0]))

@@ -1,0 +1,1 @@
+"""Whole studies: described in a file, carried out cell by cell, shown as a report."""
