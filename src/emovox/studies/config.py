@@ -21,7 +21,7 @@ import itertools
 import os
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,7 +29,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from emovox.emotions import parse_label_set
-from emovox.errors import ParameterError
+from emovox.errors import EmovoxError, ParameterError
 from emovox.evaluation.choices import ModelChoice
 from emovox.evaluation.conditions import CONDITIONS
 from emovox.evaluation.protocols import (
@@ -85,13 +85,15 @@ class Block(_Strict):
     @pydantic.field_validator("models")
     @classmethod
     def _known_models(cls, names: list[str]) -> list[str]:
-        return [find(name).name for name in names]
+        for name in names:
+            _check(find, name)
+        return names
 
     @pydantic.field_validator("protocols")
     @classmethod
     def _known_protocols(cls, names: list[str]) -> list[str]:
         for name in names:
-            parse_protocol(name)
+            _check(parse_protocol, name)
         return names
 
     @pydantic.field_validator("conditions")
@@ -184,6 +186,14 @@ def read_config(path: str | os.PathLike[str]) -> StudyConfig:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise ParameterError(f"{place}: {first['msg']}", path=path) from error
+
+
+def _check(look_up: Callable[[str], object], name: str) -> None:
+    """Look a name up, and tell of a wrong one in the way in which pydantic names the place."""
+    try:
+        look_up(name)
+    except EmovoxError as error:
+        raise ValueError(str(error)) from error
 
 
 _PROTOCOL = re.compile(r"(random|speaker)-(\d+)")

@@ -28,6 +28,7 @@ from emovox.evaluation.metrics import Scores, score
 from emovox.evaluation.splitting import Fold
 from emovox.evaluation.study import is_done
 from emovox.studies.config import Part, StudyConfig
+from emovox.studies.copies import Groups, read_copies
 from emovox.studies.rows import read_rows
 from emovox.studies.running import STUDY_FILE, PartPlan, plan_study
 
@@ -144,6 +145,7 @@ class StudyResults:
         plans: the cells of each part.
         store: the cells.
         known: all rows by number.
+        copies: rows of `table` that hold the same recording; None if nobody has looked for them.
     """
 
     config: StudyConfig
@@ -153,6 +155,7 @@ class StudyResults:
     plans: Sequence[PartPlan]
     store: CellStore
     known: pd.DataFrame
+    copies: Groups | None = None
 
     def part(self, name: str) -> Part:
         """Give a part's description."""
@@ -229,4 +232,5 @@ def read_study(config: StudyConfig, folder: Path) -> StudyResults:
         plans=plan_study(config, rows.table),
         store=CellStore(folder),
         known=rows.known,
+        copies=read_copies(folder, rows.numbers),
     )

@@ -31,6 +31,7 @@ from emovox.features.sets import FEATURE_SETS
 from emovox.manifest import Selection
 from emovox.models.catalog import find
 from emovox.studies.config import Block, Part, StudyConfig
+from emovox.studies.copies import keep_copies
 from emovox.studies.rows import write_rows
 
 STUDY_FILE = "study.json"
@@ -153,6 +154,7 @@ def run_study(
         inputs = read_inputs(table, kinds(chosen), jobs=jobs, progress=reading)
         rows = write_rows(out, inputs.table)
         _write_study(config, inputs, selection, out)
+        keep_copies(out, inputs.table, rows.numbers, jobs=jobs, progress=reading)
         store = CellStore(out)
         plans = plan_study(config, inputs.table, parts=parts, weights=weights, device=device)
         planned = list({one.task.key: one for part in plans for one in part.cells}.values())

@@ -1,0 +1,1 @@
+"""The report of a study: one HTML page, and the same tables as Markdown."""
