@@ -68,10 +68,16 @@ def comparison(
         axes.tick_params(colors=INK, length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
-        return _as_svg(figure)
+        return as_svg(figure)
 
 
-def _as_svg(figure: Any) -> str:
+def as_svg(figure: Any) -> str:
+    """Give a matplotlib figure, drawn in the colours above, as an ``<svg>`` element in the page's colours.
+
+    Args:
+        figure: drawn with ``svg.fonttype`` ``none``, so that text stays text, and with a ``svg.hashsalt``, so that the
+            same figure is always the same text.
+    """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()

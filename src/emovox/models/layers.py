@@ -63,8 +63,8 @@ class _TrainedStage(torch.autograd.Function):
         # The factor is positive, so it may as well be applied before the ReLU.
         scaled, scaled_bias = weight * ctx.factor, bias * ctx.factor
         if sequence.shape[1] == 1:  # too narrow for a convolution to be quick: multiply windows by the kernel
-            flat = torch.addmm(scaled_bias, _windows(sequence), scaled.flatten(1).t())
-            values = _unflatten(flat, sequence.shape[3])
+            kernel = torch.cat([scaled.flatten(1), scaled_bias[:, None]], dim=1)
+            values = _unflatten(_windows(sequence) @ kernel.t(), sequence.shape[3])
         else:
             values = functional.conv2d(sequence, scaled, scaled_bias, padding=(0, _SIDE))
         values = values.relu_()
@@ -89,8 +89,8 @@ class _TrainedStage(torch.autograd.Function):
             )
         if sequence.shape[1] == 1:  # the first stage: nothing before it learns
             flat = gradient.permute(0, 2, 3, 1).flatten(0, 2)
-            weight_gradient = (flat.t() @ _windows(sequence)).view_as(scaled)
-            return None, weight_gradient * ctx.factor, flat.sum(dim=0) * ctx.factor, None, None
+            kernel_gradient = (_windows(sequence).t() @ flat).t() * ctx.factor
+            return None, kernel_gradient[:, :-1].reshape(scaled.shape), kernel_gradient[:, -1], None, None
         wanted = [ctx.needs_input_grad[0], True, True]
         before, weight_gradient, bias_gradient = torch.ops.aten.convolution_backward(
             gradient, sequence, scaled, [FILTERS], [1, 1], [0, _SIDE], [1, 1], False, [0, 0], 1, wanted
@@ -99,8 +99,12 @@ class _TrainedStage(torch.autograd.Function):
 
 
 def _windows(sequence: Tensor) -> Tensor:
-    """Give what each step's kernel sees of a single channel: (batch, 1, 1, steps) to (batch * steps, 5)."""
-    return functional.pad(sequence[:, 0, 0], (_SIDE, _SIDE)).unfold(1, KERNEL, 1).flatten(0, 1)
+    """Give what each step's kernel sees of a single channel: (batch, 1, 1, steps) to (batch * steps, 5 + 1).
+
+    The last column is 1, so that the bias is one weight more.
+    """
+    windows = functional.pad(sequence[:, 0, 0], (_SIDE, _SIDE)).unfold(1, KERNEL, 1).flatten(0, 1)
+    return functional.pad(windows, (0, 1), value=1.0)
 
 
 def _unflatten(flat: Tensor, steps: int) -> Tensor:
@@ -119,8 +123,9 @@ def _kept(like: Tensor, dropout: float) -> Tensor:
     words = random.integers(0, 2**64, size=-(-like.numel() // 4), dtype=np.uint64)
     bits = torch.from_numpy(words.view(np.int16)[: like.numel()])
     batch, channels, _, steps = like.shape
-    # Comparing to booleans and converting them takes half as long as comparing to floats.
-    return _unflatten((bits >= bound).to(like.dtype).view(batch * steps, channels), steps)
+    # Comparing to integers of the same size and converting them takes half as long as by way of booleans.
+    kept = torch.ge(bits, bound, out=bits).to(like.dtype)
+    return _unflatten(kept.view(batch * steps, channels), steps)
 
 
 class OneBiasLSTM(nn.LSTM):

@@ -169,6 +169,10 @@ class StudyResults:
         """Give a part's results, in the order of the study; those of which no fold is finished are left out."""
         return [result for result in self._by_part[part] if result.cells]
 
+    def planned(self, part: str) -> list[Result]:
+        """Give all results of a part, in the order of the study, also those of which no fold is finished."""
+        return list(self._by_part[part])
+
     def unfinished(self, part: str) -> list[Result]:
         """Give the results of a part of which some fold is missing."""
         return [result for result in self._by_part[part] if not result.complete]
