@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from emovox.evaluation.inputs import Inputs
 WAVEFORM = "waveform"
 VERSION = 1
 """Raised whenever a clip sounds otherwise under some condition, so that features are computed again."""
-_CHUNK = 64
+_CHUNK = 32
 
 
 def kind_under(kind: str, condition: str) -> str:
@@ -52,10 +51,14 @@ def heard(values: Mapping[str, Array], kind: str, condition: str, rows: Array, *
 
 def hear(waveforms: Array, row: int, condition: str, *, speakers: Array) -> Array:
     """Give one clip under a condition; the row's number is the seed of what is drawn."""
-    others: list[Array] = []
-    if condition.startswith("babble"):
-        others = [np.asarray(waveforms[other]) for other in babble_for(speakers, row, seed=row)]
-    return degrade(np.asarray(waveforms[row]), condition, seed=row, babble=others)
+    return degrade(np.asarray(waveforms[row]), condition, seed=row, babble=_others(waveforms, row, condition, speakers))
+
+
+def _others(waveforms: Array, row: int, condition: str, speakers: Array) -> list[Array]:
+    """Give the clips that talk into this one, where the condition wants that."""
+    if not condition.startswith("babble"):
+        return []
+    return [np.asarray(waveforms[other]) for other in babble_for(speakers, row, seed=row)]
 
 
 def add_conditions(
@@ -104,20 +107,18 @@ def _compute(inputs: Inputs, kind: str, condition: str, rows: Array, jobs: int) 
     from joblib import Parallel, delayed  # comes with scikit-learn
 
     waveforms, speakers = inputs.values[WAVEFORM], inputs.speakers
-
-    def changed(part: Array) -> list[Array]:
-        return [hear(waveforms, int(row), condition, speakers=speakers) for row in part]
-
-    parts = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
-    computed = Parallel(n_jobs=jobs)(delayed(_features)(kind, changed(part)) for part in parts)
-    return np.concatenate(computed)
+    tasks = (
+        delayed(_features)(kind, condition, waveforms[row], row, _others(waveforms, row, condition, speakers))
+        for row in map(int, rows)
+    )
+    return np.stack(Parallel(n_jobs=jobs, batch_size=_CHUNK)(tasks))
 
 
-def _features(kind: str, clips: Sequence[Any]) -> Array:
+def _features(kind: str, condition: str, samples: Array, row: int, others: Sequence[Array]) -> Array:
     from emovox.features.sets import feature_set
 
-    function = feature_set(kind).function
-    return np.stack([function(clip, MODEL_RATE) for clip in clips])
+    changed = degrade(np.asarray(samples), condition, seed=row, babble=others)
+    return feature_set(kind).function(changed, MODEL_RATE)
 
 
 def _digest(inputs: Inputs, name: str, rows: Array) -> str:

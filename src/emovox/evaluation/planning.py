@@ -35,6 +35,8 @@ class Planned:
         conditions = tuple(dict.fromkeys([*self.task.conditions, *other.task.conditions]))
         sample = np.union1d(self.task.sample, other.task.sample)
         inputs = {**self.cell.inputs, "training_scores": training_scores, "conditions": list(conditions)}
+        if conditions:
+            inputs["sample"] = len(sample)
         return Planned(
             replace(self.task, training_scores=training_scores, conditions=conditions, sample=sample),
             replace(self.cell, inputs=inputs),
@@ -70,13 +72,14 @@ def plan(
     told = describe_protocol(protocol, table, folds)
     truth = table["emotion"].to_numpy(dtype=str)
     sample = listening_sample(table, seed=seed) if conditions else np.empty(0, dtype=np.intp)
-    identities = _identities(table)
+    identities, speakers = _identities(table), table["speaker"].to_numpy(dtype=str)
+    nobody = np.empty(0, dtype=np.intp)
+    watched = any(choice.wants_validation for choice in choices)
+    divided = [validation_split(table, fold.train, protocol, seed=seed) if watched else None for fold in folds]
     planned = []
     for choice in choices:
-        for number, fold in enumerate(folds):
-            fit, validation = fold.train, np.empty(0, dtype=np.intp)
-            if choice.wants_validation:
-                fit, validation = validation_split(table, fold.train, protocol, seed=seed)
+        for number, (fold, parted) in enumerate(zip(folds, divided, strict=True)):
+            fit, validation = parted if parted is not None and choice.wants_validation else (fold.train, nobody)
             fit = take_share(truth, fit, choice.size, seed=seed)
             task = Task(
                 key=CellKey(model=choice.title, protocol=protocol.key, fold=number, seed=seed),
@@ -96,7 +99,7 @@ def plan(
                 key=task.key,
                 protocol={**told, "fold": fold.name},
                 clips={name: len(rows) for name, rows in parts.items()},
-                speakers={name: _count_speakers(table, rows) for name, rows in parts.items()},
+                speakers={name: len(set(speakers[rows]) - {""}) for name, rows in parts.items()},
                 inputs={
                     "kind": choice.kind,
                     "version": versions.get(choice.kind),
@@ -104,7 +107,8 @@ def plan(
                     "rows": _digest(identities, *parts.values()),
                     "training_scores": training_scores,
                     "conditions": list(conditions),
-                },
+                }
+                | ({"sample": len(task.sample)} if conditions else {}),
                 provenance=provenance(),
                 details={
                     "family": choice.spec.family,
@@ -155,8 +159,8 @@ def take_share(truth: Any, rows: Indices, size: float, *, seed: int) -> Indices:
     return np.sort(np.concatenate(taken))
 
 
-SAMPLE_PER_SPEAKER = 42
-"""Clips of each speaker that are heard again under other conditions: enough for six of every emotion."""
+SAMPLE_PER_SPEAKER = 21
+"""Clips of each speaker that are heard again under other conditions: enough for three of each of seven emotions."""
 
 
 def listening_sample(table: pd.DataFrame, *, seed: int) -> Indices:
@@ -178,7 +182,3 @@ def _identities(table: pd.DataFrame) -> list[str]:
 def _digest(identities: Sequence[str], *parts: Indices) -> str:
     text = "\n\n".join("\n".join(identities[row] for row in rows) for rows in parts)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _count_speakers(table: pd.DataFrame, rows: Indices) -> int:
-    return len(set(table["speaker"].iloc[rows]) - {""})

@@ -28,7 +28,7 @@ from emovox.evaluation.cells import TEST, Cell, Predictions, write_text
 from emovox.evaluation.inputs import Inputs
 from emovox.evaluation.metrics import Scores, score
 
-FORMAT = 1
+FORMAT = 2
 ROW_COLUMNS = ("corpus", "speaker", "gender", "emotion")
 
 

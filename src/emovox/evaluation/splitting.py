@@ -138,7 +138,8 @@ def deal_speakers(table: pd.DataFrame, n_parts: int, seed: int) -> list[Indices]
             f"speakers cannot be kept apart: there is {'one speaker' if n_parts else 'no known speaker'}",
             remedy="Add recordings of more speakers, or use --protocol random and say that it is speaker-dependent.",
         )
-    strata = table[[column for column in _SPREAD if column in table.columns]].agg("|".join, axis=1).to_numpy()
+    columns = [table[column].tolist() for column in _SPREAD if column in table.columns]
+    strata = np.array(["|".join(values) for values in zip(*columns, strict=True)], dtype=object)
     rows = np.zeros(len(table))
     if np.unique(strata, return_counts=True)[1].max() >= n_parts:
         # Alphabetical order, so that the dealing does not depend on the order of the rows.

@@ -24,7 +24,7 @@ from emovox.evaluation.hearing import WAVEFORM, add_conditions
 from emovox.evaluation.inputs import Inputs, read_inputs
 from emovox.evaluation.planning import Planned, listening_sample, plan
 from emovox.evaluation.provenance import available_cores, provenance
-from emovox.evaluation.results import describe_corpora
+from emovox.evaluation.results import FORMAT, describe_corpora
 from emovox.evaluation.splitting import EvaluationProtocol
 from emovox.evaluation.study import Progress, is_done, run_cells
 from emovox.features.sets import FEATURE_SETS
@@ -72,7 +72,7 @@ def plan_study(
         device: for networks.
     """
     corpora = sorted(set(table["corpus"]))
-    versions = {kind: str(FEATURE_SETS[kind].version) for kind in kinds(config) if kind in FEATURE_SETS}
+    versions = _feature_versions(config)
     shared: dict[CellKey, Planned] = {}
     keys: dict[str, list[CellKey]] = {}
     for name, part in config.parts.items():
@@ -150,8 +150,8 @@ def run_study(
         raise ManifestError(f"no recording of {', '.join(config.corpora)} is at hand")
     jobs = jobs or available_cores()
     with _alone(out):
-        chosen = config.only(parts)
-        inputs = read_inputs(table, kinds(chosen), jobs=jobs, progress=reading)
+        store = CellStore(out)
+        inputs = read_inputs(table, _wanted_kinds(config, table, parts, store), jobs=jobs, progress=reading)
         rows = write_rows(out, inputs.table)
         _write_study(config, inputs, selection, out)
         keep_copies(out, inputs.table, rows.numbers, jobs=jobs, progress=reading)
@@ -168,14 +168,22 @@ def run_study(
         store.pack()
 
 
-def kinds(config: StudyConfig) -> list[str]:
-    """Name every input that a study reads."""
-    found: list[str] = []
-    for part in config.parts.values():
-        for block in part.blocks:
-            found += [choice.kind for choice in block.choices()]
-            found += [WAVEFORM] if block.conditions else []
-    return list(dict.fromkeys(found))
+def _wanted_kinds(config: StudyConfig, table: pd.DataFrame, parts: Sequence[str], store: CellStore) -> list[str]:
+    """Name every input that the missing cells need; where none is missing, the cheapest one."""
+    waiting = [
+        one.task
+        for part in plan_study(config, table, parts=parts)
+        for one in part.cells
+        if not is_done(store, one.cell)
+    ]
+    found = [kind for task in waiting for kind in ([task.kind, WAVEFORM] if task.conditions else [task.kind])]
+    return list(dict.fromkeys(found)) or ["classic"]
+
+
+def _feature_versions(config: StudyConfig) -> dict[str, str]:
+    blocks = (block for part in config.parts.values() for block in part.blocks)
+    used = {choice.kind for block in blocks for choice in block.choices()}
+    return {kind: str(FEATURE_SETS[kind].version) for kind in sorted(used) if kind in FEATURE_SETS}
 
 
 def _with_conditions(
@@ -198,7 +206,7 @@ def _write_study(config: StudyConfig, inputs: Inputs, selection: Selection, out:
     table = inputs.table
     present = sorted(set(table["corpus"]))
     document: dict[str, Any] = {
-        "format": 2,
+        "format": FORMAT,
         "title": config.title,
         "labels": list(config.emotions),
         "manifest": manifest.fingerprint(table),

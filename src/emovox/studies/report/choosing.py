@@ -8,7 +8,7 @@ from emovox.evaluation.metrics import Scores
 from emovox.studies.config import Kind
 from emovox.studies.reading import Result, StudyResults
 from emovox.studies.report.elements import Section
-from emovox.studies.report.wording import remaining
+from emovox.studies.report.phrases import remaining
 
 REFERENCE_KINDS: Collection[Kind] = ("classical", "networks", "optimizers")
 """Parts that hold the reference study's own models."""

@@ -93,7 +93,7 @@ def points(
                 names[place] = row.name
                 _row(axes, place, row, count)
                 place += 1
-        _chance(axes, chance)
+        _chance(axes, chance, list(names))
         if marked:
             _key(figure, [(_line(), mark)])
         axes.set_yticks(list(names), list(names.values()))
@@ -173,8 +173,10 @@ def _bars(axes: Any, names: Sequence[str], panel: Panel, color: str, shades: Seq
                 continue
             place = row - 0.42 + height * (number + 0.5)
             axes.barh(place, values[name], height * 0.86, color=color, alpha=shades[number], linewidth=0)
-            text = f"{values[name]:.0f}"
-            axes.text(values[name] + 1, place, text, va="center_baseline", color=MUTED, fontsize=7.5)
+            mark = panel.marks.get(name) if number == len(shades) - 1 else None
+            hidden = mark is not None and -2 < mark - values[name] < 8
+            at = (mark if mark is not None and hidden else values[name]) + 1
+            axes.text(at, place, f"{values[name]:.0f}", va="center_baseline", color=MUTED, fontsize=7.5)
     for row, name in enumerate(names):
         if name in panel.marks:
             at = panel.marks[name]
@@ -212,7 +214,7 @@ def spread(rows: Mapping[str, Mapping[str, Sequence[float]]], *, label: str, cha
                 axes.plot(ordered, places, color=SERIES[(first + number) % len(SERIES)], **style)
             median = float(np.median(np.concatenate([np.asarray(one, dtype=float) for one in values.values()])))
             axes.plot([median, median], [row - 0.42, row + 0.42], color=INK, linewidth=1.8)
-        _chance(axes, chance)
+        _chance(axes, chance, list(range(len(rows))))
         axes.set_yticks(range(len(rows)), list(rows))
         axes.set_ylim(len(rows) - 0.45, -0.55)
         axes.set_xlim(-2, 102)
@@ -231,9 +233,11 @@ def _band(axes: Any, place: float) -> None:
     axes.axhspan(place - 0.5, place + 0.5, color=GRID, alpha=0.35, linewidth=0, zorder=0)
 
 
-def _chance(axes: Any, chance: float | None) -> None:
+def _chance(axes: Any, chance: float | None, places: Sequence[int]) -> None:
+    """Mark where guessing lies, in rows but not across the headings between them."""
     if chance is not None:
-        axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
+        ends = [[place - 0.5 for place in places], [place + 0.5 for place in places]]
+        axes.plot([[chance] * len(places)] * 2, ends, color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
         above = axes.get_xaxis_transform()
         axes.text(chance, 1.0, "guessing", color=MUTED, fontsize=9, va="bottom", ha="center", transform=above)
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emovox.evaluation.report import percent
 from emovox.models.optimizers import OPTIMIZERS
 from emovox.studies.reading import Result, StudyResults
 from emovox.studies.report.choosing import begun, best, nothing_yet, planned, scores_of, under
-from emovox.studies.report.comparing import INTERVAL_NOTE, NOTHING, uar_text
 from emovox.studies.report.elements import Picture, Section, Table
 from emovox.studies.report.pictures_curves import Curves, learning_curves
-from emovox.studies.report.wording import (
+from emovox.studies.report.phrases import (
     DIFFERENT_DATA,
-    accuracy_text,
+    INTERVAL_NOTE,
+    NOTHING,
     duration,
     mean_range,
     most_epochs,
     of_folds,
-    percent,
     remaining,
     settings,
+    uar_text,
     why_missing,
 )
 
@@ -30,8 +31,8 @@ _RANDOM_COLUMNS = (
     "epochs run",
     "best epoch",
     "training time",
-    "test accuracy %",
-    "published accuracy %",
+    "accuracy %",
+    "published %",
     "published epochs",
     "UAR %",
 )
@@ -125,7 +126,7 @@ def _random_row(result: Result) -> list[str]:
     if not result.cells:
         return [optimizer_of(result), why_missing(result), "", "", "", *told, ""]
     scores = scores_of(result)
-    return [*_trained(result), accuracy_text(scores), *told, uar_text(scores)]
+    return [*_trained(result), percent(scores.accuracy), *told, uar_text(scores)]
 
 
 def _unseen_table(results: Sequence[Result]) -> Table:
@@ -160,7 +161,7 @@ def _unseen_row(result: Result) -> list[str]:
     if not result.cells:
         return [optimizer_of(result), why_missing(result), "", "", "", ""]
     scores = scores_of(result)
-    return [*_trained(result), accuracy_text(scores), uar_text(scores)]
+    return [*_trained(result), percent(scores.accuracy), uar_text(scores)]
 
 
 def _trained(result: Result) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,19 @@ WIDTH = 9.0
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 """A shape for each of the page's six colours, so that no colour stands alone."""
+
+
+_SHAPES = ("circle", "square", "triangle", "diamond", "inverted triangle", "cross")
+
+
+def with_shapes(names: Sequence[str]) -> list[str]:
+    """Name the series of a legend with the shape of each.
+
+    Example:
+        >>> with_shapes(["before", "after"])
+        ['before (circle)', 'after (square)']
+    """
+    return [f"{name} ({shape})" for name, shape in zip(names, _SHAPES, strict=False)]
 
 
 @contextmanager
@@ -49,7 +62,7 @@ def clear(axes: Any) -> None:
     """Take away everything of a panel that is not data, and let a grid carry the eye."""
     axes.grid(True, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=MUTED, length=0, labelcolor=INK)
+    axes.tick_params(which="both", colors=MUTED, length=0, labelcolor=INK)
     axes.xaxis.label.set_color(MUTED)
     axes.yaxis.label.set_color(MUTED)
     for spine in axes.spines.values():

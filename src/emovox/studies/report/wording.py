@@ -1,173 +1,134 @@
-"""Times, differences, names and settings in words, for the sections that look closer at models."""
+"""How a study's figures are named and written down, the same in every section."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from emovox.evaluation.metrics import Interval, Scores
-from emovox.evaluation.report import percent
-from emovox.models.catalog import find
+from emovox.evaluation.metrics import Scores
+from emovox.evaluation.report import interval, percent
 from emovox.studies.reading import Result, StudyResults
-from emovox.studies.report.comparing import NOTHING, signed
+from emovox.studies.report.drawing import SHAPE_NAMES, Point
 
-STUDY_EPOCHS = 100
-"""Epochs of a network whose parameters do not say how many: the study's."""
+PROTOCOLS: Mapping[str, str] = {
+    "random": "random split",
+    "speaker": "unseen speakers",
+    "corpus": "unseen corpora",
+}
+"""The protocols that stand beside each other throughout the report, by name, and what they are called there.
 
-DIFFERENT_DATA = (
-    "Published: the reference study's figure on its own 55,611 clips, of which identical copies and the same speakers "
-    "stand on both sides of the split. Our data are others, so it is context and not a target."
+Their order is that of the page's series colours.
+"""
+
+LEGEND = tuple(f"{title} ({shape})" for title, shape in zip(PROTOCOLS.values(), SHAPE_NAMES, strict=False))
+"""For pictures by `emovox.studies.report.drawing.points` with these protocols as series."""
+
+PUBLISHED = "publ."
+"""Head of the columns with the reference study's own figures."""
+
+NOTHING, NOT_YET, FAILED = "–", "not yet", "failed"
+
+INTERVAL_NOTE = (
+    "UAR: unweighted average recall, in per cent. In brackets 95 % intervals by bootstrap over speakers; those marked "
+    "c are over clips, since there are too few speakers, and are too narrow."
 )
-
-_FAILURES_TOLD = 3
-
-
-def with_interval(value: float, interval: Interval, over: str) -> str:
-    """Write a share and its interval in per cent; ``c`` marks one over clips.
-
-    Example:
-        >>> with_interval(0.457, Interval(0.4, 0.5), "clips")
-        '45.7 [40.0, 50.0]c'
-    """
-    return f"{percent(value)} [{percent(interval.low)}, {percent(interval.high)}]{_mark(over)}"
+CHANGE_NOTE = "Change: points of UAR against the random split."
+ONLY_WHOLE_NOTE = "The picture shows models of which every fold is finished."
 
 
-def accuracy_text(scores: Scores) -> str:
-    """Write the accuracy of a result with its interval."""
-    return with_interval(scores.accuracy, scores.interval.accuracy, scores.interval.over)
+def by_protocol(results: Iterable[Result], name: Callable[[Result], str]) -> dict[str, dict[str, Result]]:
+    """Sort results by name, then by the name of the protocol; of several with the same settings the first is taken."""
+    found: dict[str, dict[str, Result]] = {}
+    for result in results:
+        found.setdefault(name(result), {}).setdefault(result.protocol["name"], result)
+    return found
 
 
-def points(difference: float, low: float, high: float, over: str) -> str:
-    """Write a difference of two shares and its interval in points.
-
-    Example:
-        >>> points(0.123, 0.1, 0.15, "speakers")
-        '+12.3 [+10.0, +15.0]'
-    """
-    return f"{signed(100 * difference)} [{signed(100 * low)}, {signed(100 * high)}]{_mark(over)}"
+def final(result: Result | None) -> Scores | None:
+    """Give the scores of a result whose folds are all finished."""
+    return result.scores if result is not None and result.complete else None
 
 
-def p_value(p: float) -> str:
-    """Write a p-value.
-
-    Example:
-        >>> p_value(0.00009), p_value(0.03), p_value(1.0)
-        ('< 0.001', '0.030', '1.000')
-    """
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def duration(seconds: float | None) -> str:
-    """Write a time.
-
-    Example:
-        >>> duration(3.21), duration(600), duration(9000), duration(None)
-        ('3.2 s', '10.0 min', '2.5 h', '–')
-    """
-    if seconds is None:
+def cell(result: Result | None, write: Callable[[Scores], str]) -> str:
+    """Write a figure of a result; where there is none say why, and where folds are missing say so."""
+    if result is None:
         return NOTHING
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    if result.scores is None:
+        return FAILED if result.failures else NOT_YET
+    text = write(result.scores)
+    return text if result.complete else f"{text} ({len(result.cells)} of {result.planned} folds)"
 
 
-def mean_range(values: Sequence[float], digits: int = 0) -> str:
-    """Write several numbers, one for each fold, as their mean and their range; one number as itself.
-
-    Example:
-        >>> mean_range([8, 10, 9]), mean_range([46]), mean_range([])
-        ('9 (8–10)', '46', '–')
-    """
-    if not values:
-        return NOTHING
-    low, high = (f"{end(values):.{digits}f}" for end in (min, max))
-    mean = f"{sum(values) / len(values):.{digits}f}"
-    return mean if low == high else f"{mean} ({low}\N{EN DASH}{high})"
+def uar_text(scores: Scores) -> str:
+    """Write UAR and interval: ``43.2 [35.3, 51.1]``."""
+    return f"{percent(scores.uar)} {interval(scores)}"
 
 
-def listed(items: Sequence[str]) -> str:
-    """Join texts as in a sentence.
+def change_text(before: Result | None, after: Result | None) -> str:
+    """Write by how many points UAR changes from one result to another, where both are finished."""
+    one, other = final(before), final(after)
+    return NOTHING if one is None or other is None else signed(100 * (other.uar - one.uar))
+
+
+def signed(points: float) -> str:
+    """Write a difference with its sign.
 
     Example:
-        >>> listed(["a"]), listed(["a", "b", "c"])
-        ('a', 'a, b and c')
+        >>> signed(-41.23), signed(3)
+        ('−41.2', '+3.0')
     """
-    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+    return f"{points:+.1f}".replace("-", "−")
 
 
-def most_epochs(result: Result) -> int:
-    """Say how many epochs a network was allowed."""
-    return int(result.choice["parameters"].get("epochs", STUDY_EPOCHS))
+def number(value: float | None, digits: int = 2) -> str:
+    """Write a number, or a dash where there is none.
 
-
-def model_name(result: Result) -> str:
-    """Name a model for people: with its feature set where that is not its own, and a network's optimiser and epochs.
-
-    Early stopping and rows that were put aside are left to the section's text.
+    Example:
+        >>> number(4284.15), number(1), number(None), number(0.004)
+        ('4,284.15', '1.00', '–', '0.00')
     """
-    choice = result.choice
-    parts = [] if choice["features"] == find(choice["name"]).input else [choice["features"]]
-    for key, value in choice["parameters"].items():
-        if key == "optimizer":
-            parts.append(str(value))
-        elif key == "epochs":
-            parts.append(f"{value} epochs")
-        elif key not in ("early_stopping", "reduce_lr"):
-            parts.append(f"{key} {value}")
-    return ", ".join([choice["name"], *parts])
+    return NOTHING if value is None else f"{value:,.{digits}f}"
 
 
-def names(results: Sequence[Result]) -> Mapping[str, str]:
-    """Give `model_name` by title; where two would be called the same, their titles."""
-    short = {result.title: model_name(result) for result in results}
-    taken = list(short.values())
-    return {title: name if taken.count(name) == 1 else title for title, name in short.items()}
+def seconds(value: float | None) -> str:
+    """Write a time in seconds, short ones with three decimals."""
+    return number(value, 2 if value is None or value >= 0.1 else 3)
 
 
-def settings(results: Sequence[Result]) -> list[str]:
-    """Say once for each protocol what figures refer to: corpora, classes, clips, speakers, division, seed."""
-    return list(dict.fromkeys(f"{result.protocol['description']}; seed {result.seed}." for result in results))
+def point(result: Result | None) -> Point | None:
+    """Give the UAR of a finished result for a picture."""
+    scores = final(result)
+    if scores is None:
+        return None
+    ends = scores.interval.uar
+    return Point(100 * scores.uar, 100 * ends.low, 100 * ends.high)
 
 
-def remaining(results: Sequence[Result]) -> str:
-    """Say how many cells of some results are missing, and what failed; empty if all are there."""
-    planned = sum(result.planned for result in results)
-    failed = [
-        f"{result.title}, {result.protocol['key']}, fold {fold}: {_first_line(error)}"
-        for result in results
-        for fold, error in result.failures
-    ]
-    left = planned - sum(len(result.cells) for result in results) - len(failed)
-    texts = [f"Not computed yet: {left:,} of {planned:,} cells."] if left else []
-    if failed:
-        more = "; ..." if len(failed) > _FAILURES_TOLD else ""
-        texts.append(f"Failed: {len(failed):,} of {planned:,} cells ({'; '.join(failed[:_FAILURES_TOLD])}{more}).")
-    return " ".join(texts)
+def points_of(protocols: Mapping[str, Result]) -> dict[int, Point]:
+    """Give the finished results of a model for a picture, by the number of the protocol in `PROTOCOLS`."""
+    found = {place: point(protocols.get(name)) for place, name in enumerate(PROTOCOLS)}
+    return {place: one for place, one in found.items() if one is not None}
 
 
-def why_missing(result: Result) -> str:
-    """Say of a result without any finished fold why there is no figure."""
-    if result.failures:
-        return f"failed: {_first_line(result.failures[0][1])}"
-    return f"not computed yet (0 of {result.planned} cells)"
+def described(results: Iterable[Result]) -> list[str]:
+    """Say what figures refer to: corpora, clips, classes, speakers, seed; then how each protocol divides them."""
+    told: dict[str, list[str]] = {}
+    for result in results:
+        protocol = result.protocol
+        data, _, aside = protocol["description"].partition(f"; {protocol['name']}: {protocol['sentence']}")
+        heading = PROTOCOLS.get(protocol["name"], protocol["name"])
+        text = f"{heading[:1].upper()}{heading[1:]}: {protocol['sentence']}{aside}."
+        divisions = told.setdefault(f"{data}; seed {result.seed}.", [])
+        divisions += [] if text in divisions else [text]
+    return [f"{data} {' '.join(divisions)}" for data, divisions in told.items()]
 
 
-def of_folds(result: Result) -> str:
-    """Mark a result of which folds are missing; empty if it is whole."""
-    return "" if result.complete else f" ({len(result.cells)} of {result.planned} folds)"
+def chance(study: StudyResults) -> float:
+    """Give the UAR of guessing, in per cent: 100 / number of emotions that occur."""
+    return 100 / max(1, sum(1 for count in study.about["emotions"].values() if count))
 
 
-def absent(study: StudyResults) -> str:
-    """Name the corpora that the study wants and that were not at hand; empty if there are none."""
-    gone = [name.upper() for name in study.about.get("absent", ())]
-    if not gone:
-        return ""
-    verb, them = ("is", "it") if len(gone) == 1 else ("are", "them")
-    return f"{listed(gone)} {verb} absent: no recording of {them} was at hand."
-
-
-def _mark(over: str) -> str:
-    return "" if over == "speakers" else "c"
-
-
-def _first_line(error: Mapping[str, str]) -> str:
-    return error["message"].splitlines()[0][:200]
+def best_row(results: Sequence[Result | None]) -> tuple[int, ...]:
+    """Give the place of the finished result with the highest UAR, to stress its row; empty without any."""
+    scores = [final(result) for result in results]
+    found = [(one.uar, place) for place, one in enumerate(scores) if one is not None]
+    return (max(found)[1],) if found else ()

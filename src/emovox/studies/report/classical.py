@@ -1,0 +1,236 @@
+"""The eight classical models: the study's table beside ours, training sizes, unseen speakers and corpora."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from emovox.evaluation.metrics import Scores
+from emovox.evaluation.report import percent
+from emovox.studies.reading import Result, StudyResults
+from emovox.studies.report.choosing import begun, nothing_yet, planned, under
+from emovox.studies.report.drawing import Panel, bars
+from emovox.studies.report.elements import Picture, Section, Table
+from emovox.studies.report.phrases import remaining
+from emovox.studies.report.wording import (
+    CHANGE_NOTE,
+    INTERVAL_NOTE,
+    NOTHING,
+    ONLY_WHOLE_NOTE,
+    PROTOCOLS,
+    PUBLISHED,
+    best_row,
+    by_protocol,
+    cell,
+    change_text,
+    described,
+    final,
+    number,
+    seconds,
+    uar_text,
+)
+
+TITLE = "Eight classical models"
+_MEASURES: Mapping[str, str] = {"accuracy": "Accuracy", "weighted_f1": "Weighted F1"}
+
+
+def section(study: StudyResults) -> Section:
+    """Set the classical models beside the published ones, then test them on people and corpora they never heard."""
+    results = planned(study, "classical")
+    if not begun(results):
+        return nothing_yet(TITLE, results)
+    whole = [result for result in results if result.choice["size"] == 1]
+    models = by_protocol(whole, lambda result: str(result.choice["name"]))
+    left = remaining(results)
+    tables = [_published(models, left), _unseen(models)]
+    pictures = [one for name in ("random", "speaker") if (one := _sizes(under(results, name), name)) is not None]
+    return Section(
+        title=TITLE,
+        finding=_finding(models),
+        paragraphs=[
+            *described(result for result in whole if result.cells),
+            "scikit-learn's defaults (the multilayer perceptron with max_iter=500) on the study's 180 features, not "
+            "scaled, as in the study. Models that are scaled stand in the section on baselines.",
+        ],
+        content=[tables[0], *pictures, tables[1]],
+        folded=[("All figures at 1 %, 10 % and 100 % of the training data", [_size_table(results)])],
+    )
+
+
+def _finding(models: Mapping[str, Mapping[str, Result]]) -> str:
+    known = {name: one for name, protocols in models.items() if (one := final(protocols.get("random")))}
+    if not known:
+        return "No model is finished on the random split yet."
+    best = max(known, key=lambda name: known[name].accuracy)
+    text = f"{best} is best on the random split, with an accuracy of {percent(known[best].accuracy)} %"
+    published = models[best]["random"].reference.get("test_accuracy")
+    text += f" (published: {published:.2f} %)." if published is not None else "."
+    unseen = final(models[best].get("speaker"))
+    if unseen:
+        text += f" On speakers whom it never heard it reaches {percent(unseen.accuracy)} %"
+        foreign = final(models[best].get("corpus"))
+        text += f", on corpora that it never heard {percent(foreign.accuracy)} %." if foreign else "."
+    return text
+
+
+def _published(models: Mapping[str, Mapping[str, Result]], left: str) -> Table:
+    rows = []
+    for name, protocols in models.items():
+        result = protocols.get("random")
+        if result is None:
+            continue
+        published = result.reference
+
+        def beside(ours: str, key: str, digits: int, published: Mapping[str, float] = published) -> list[str]:
+            return [ours, number(published.get(key), digits)]
+
+        f1, accuracy = result.training_score("weighted_f1"), result.training_score("accuracy")
+        rows.append(
+            [
+                name,
+                *beside(seconds(result.seconds("train_cpu")), "train_seconds", 2),
+                *beside(number(f1), "train_f1", 2),
+                *beside(number(None if accuracy is None else 100 * accuracy), "train_accuracy", 2),
+                *beside(seconds(result.seconds("test_cpu")), "test_seconds", 2),
+                *beside(cell(result, lambda scores: number(scores.weighted_f1)), "test_f1", 2),
+                *beside(cell(result, lambda scores: number(100 * scores.accuracy)), "test_accuracy", 2),
+            ]
+        )
+    heads = ["train s", "train F1", "train acc. %", "test s", "test F1", "test acc. %"]
+    notes = [
+        "Publ.: the reference study's figure, from its own 55,611 clips (41,708 to train on), with copies of test "
+        "clips among the training data. Ours are from other, far fewer clips, so the two do not measure the same.",
+        "Seconds of ours are processor time of one core, those of the study wall time on a machine that it does not "
+        "describe: with the number of clips they tell orders of magnitude only. F1 is weighted by support.",
+        "svc predicts as scikit-learn's SVC does; its probabilities, which no figure here uses, are made by voting.",
+    ]
+    best = best_row([protocols["random"] for protocols in models.values() if "random" in protocols])
+    return Table(
+        title="The study's table: random split, 25 % tested; ours beside the published figures",
+        columns=["model", *(head for ours in heads for head in (ours, PUBLISHED))],
+        rows=rows,
+        strong=best,
+        notes=[*notes, *([left] if left else [])],
+    )
+
+
+def _unseen(models: Mapping[str, Mapping[str, Result]]) -> Table:
+    rows = []
+    for name, protocols in models.items():
+        known, unseen, foreign = (protocols.get(protocol) for protocol in PROTOCOLS)
+        rows.append(
+            [
+                name,
+                *[cell(known, uar_text)],
+                *[cell(unseen, write) for write in (uar_text, _accuracy, _f1)],
+                change_text(known, unseen),
+                *[cell(foreign, write) for write in (uar_text, _accuracy, _f1)],
+                change_text(known, foreign),
+            ]
+        )
+    return Table(
+        title="The same models on speakers and on corpora that they never heard",
+        columns=[
+            "model",
+            "random: UAR %",
+            "speakers: UAR %",
+            "acc. %",
+            "F1",
+            "change",
+            "corpora: UAR %",
+            "acc. %",
+            "F1",
+            "change",
+        ],
+        rows=rows,
+        strong=best_row([protocols.get("speaker") for protocols in models.values()]),
+        notes=[INTERVAL_NOTE, CHANGE_NOTE],
+    )
+
+
+def _accuracy(scores: Scores) -> str:
+    return percent(scores.accuracy)
+
+
+def _f1(scores: Scores) -> str:
+    return f"{scores.weighted_f1:.3f}"
+
+
+def _sizes(results: Sequence[Result], protocol: str) -> Picture | None:
+    """Draw accuracy and F1 on training and test data at each size, as the study does."""
+    done = [result for result in results if result.complete]
+    sizes = sorted({float(result.choice["size"]) for result in done})
+    names = list(dict.fromkeys(str(result.choice["name"]) for result in results))
+    if not done or len(sizes) < 2:
+        return None
+    found = {(str(result.choice["name"]), float(result.choice["size"])): result for result in done}
+
+    def panel(measure: str, *, trained: bool) -> Panel:
+        values = []
+        for size in sizes:
+            of_size = {name: found[name, size] for name in names if (name, size) in found}
+            figures = {name: _figure(result, measure, trained=trained) for name, result in of_size.items()}
+            values.append({name: 100 * value for name, value in figures.items() if value is not None})
+        marks = {} if protocol != "random" else _marks(done, measure, trained=trained)
+        return Panel(f"{_MEASURES[measure]}, {'training' if trained else 'test'} data", values, marks)
+
+    where = PROTOCOLS[protocol]
+    published = " Lines: published, at 100 %." if protocol == "random" else ""
+    return Picture(
+        svg=bars(
+            names,
+            [[panel(measure, trained=trained) for trained in (True, False)] for measure in _MEASURES],
+            [f"{100 * size:g} % of the training data" for size in sizes],
+            color=list(PROTOCOLS).index(protocol),
+            mark="published, at 100 %",
+        ),
+        caption=f"{where[:1].upper()}{where[1:]}: accuracy and weighted F1 with 1 %, 10 % and 100 % of the training "
+        f"data, each model fitted anew at each size.{published} {ONLY_WHOLE_NOTE}",
+        alternative=f"Grouped bars for {', '.join(names)}; the figures stand in the table of sizes below.",
+    )
+
+
+def _figure(result: Result, measure: str, *, trained: bool) -> float | None:
+    if trained:
+        return result.training_score(measure)
+    return None if result.scores is None else float(getattr(result.scores, measure))
+
+
+def _marks(results: Sequence[Result], measure: str, *, trained: bool) -> dict[str, float]:
+    key = f"{'train' if trained else 'test'}_{'accuracy' if measure == 'accuracy' else 'f1'}"
+    scale = 1 if measure == "accuracy" else 100
+    return {str(one.choice["name"]): scale * one.reference[key] for one in results if key in one.reference}
+
+
+def _size_table(results: Sequence[Result]) -> Table:
+    rows: list[list[str]] = []
+    heads: list[tuple[int, str]] = []
+    for protocol in ("random", "speaker"):
+        some = [result for result in under(results, protocol) if result.cells]
+        if some:
+            heads.append((len(rows), f"{PROTOCOLS[protocol][:1].upper()}{PROTOCOLS[protocol][1:]}"))
+        for result in some:
+            trained = [result.training_score(measure) for measure in _MEASURES]
+            clips = sum(one.clips["train"] for one in result.cells) / len(result.cells)
+            rows.append(
+                [
+                    str(result.choice["name"]),
+                    f"{100 * result.choice['size']:g} %",
+                    f"{clips:,.0f}",
+                    *(NOTHING if value is None else percent(value) for value in trained),
+                    cell(result, _accuracy),
+                    cell(result, lambda scores: percent(scores.weighted_f1)),
+                    cell(result, uar_text),
+                ]
+            )
+    columns = ["model", "of training", "clips", "train acc. %", "train F1 %", "test acc. %", "test F1 %", "test UAR %"]
+    return Table(
+        title="Each model at each size",
+        columns=columns,
+        rows=rows,
+        groups=heads,
+        notes=[
+            "Clips: that a model is fitted on, mean of the folds. A smaller sample is part of the larger ones, and "
+            "holds every emotion in its share.",
+            INTERVAL_NOTE,
+        ],
+    )
