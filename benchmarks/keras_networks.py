@@ -1,10 +1,11 @@
 """Hold the reference networks against Keras: parameter counts, and seconds an epoch on the same machine.
 
-Run it once in an environment with emovox, once in one with Keras and TensorFlow (neither needs the other):
+Keras and TensorFlow need an environment of their own (neither side needs the other):
 
-    python benchmarks/keras_networks.py emovox > ours.json
-    python benchmarks/keras_networks.py keras > theirs.json
+    python -m venv keras-env && keras-env/bin/pip install tensorflow-cpu
+    python benchmarks/keras_networks.py compare --keras-python keras-env/bin/python
 
+It measures one network after the other, each side in turn and with all processors, and prints medians and their ratio.
 Data are noise of the study's shape; the layer order, optimiser and batch size are the study's.
 """
 
@@ -13,6 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -84,24 +88,58 @@ def run_emovox(name: str, features: Any, labels: Any, epochs: int) -> dict[str, 
     return {"parameters": count_parameters(model.module_), "seconds": model.history_["seconds"]}
 
 
+def measure(side: str, names: list[str], clips: int, epochs: int) -> dict[str, Any]:
+    """Train each network on one side; the seconds are those of the quickest epoch but the first."""
+    features = np.random.default_rng(0).normal(size=(clips, 180)).astype(np.float32)
+    labels = np.arange(clips) % CLASSES
+    run = run_keras if side == "keras" else run_emovox
+    results = {}
+    for name in names:
+        measured = run(name, features, labels, epochs)
+        measured["seconds"] = round(min(measured["seconds"][1:]), 3)
+        results[name] = measured
+    return results
+
+
+def compare(keras_python: str, names: list[str], clips: int, epochs: int, rounds: int) -> None:
+    """Let both sides train each network in turn, and print a table."""
+    pythons = {"emovox": sys.executable, "keras": keras_python}
+    batches = -(-clips // 128)
+    print("| network | parameters | emovox ms/step | Keras ms/step | Keras / emovox |\n|---|---|---|---|---|")
+    for name in names:
+        seconds: dict[str, list[float]] = {side: [] for side in pythons}
+        parameters = set()
+        for _ in range(rounds):
+            for side, python in pythons.items():
+                command = [python, __file__, side, "--networks", name, "--clips", str(clips), "--epochs", str(epochs)]
+                answer = subprocess.run(command, capture_output=True, text=True, check=True)
+                measured = json.loads(answer.stdout.splitlines()[-1])["networks"][name]
+                seconds[side].append(measured["seconds"])
+                parameters.add(measured["parameters"])
+        ours, theirs = (1000 * statistics.median(seconds[side]) / batches for side in pythons)
+        counted = " / ".join(map(str, sorted(parameters)))
+        print(f"| {name} | {counted} | {ours:.1f} | {theirs:.1f} | {theirs / ours:.2f} |", flush=True)
+
+
 def main() -> None:
-    """Measure one side and print JSON; the seconds are those of the quickest epoch but the first."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side", choices=["keras", "emovox"])
+    """Measure one side and print JSON, or compare both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("side", choices=["keras", "emovox", "compare"])
     parser.add_argument("--networks", nargs="+", default=list(LAYERS), choices=list(LAYERS))
     parser.add_argument("--clips", type=int, default=3000)
     parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--keras-python", help="interpreter of the environment with Keras, for compare")
+    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    features = np.random.default_rng(0).normal(size=(arguments.clips, 180)).astype(np.float32)
-    labels = np.arange(arguments.clips) % CLASSES
-    run = run_keras if arguments.side == "keras" else run_emovox
-    results = {}
-    for name in arguments.networks:
-        measured = run(name, features, labels, arguments.epochs)
-        measured["seconds"] = round(min(measured["seconds"][1:]), 3)
-        results[name] = measured
-    print(json.dumps({"side": arguments.side, "clips": arguments.clips, "cores": os.cpu_count(), "networks": results}))
+    if arguments.side == "compare":
+        if not arguments.keras_python:
+            parser.error("compare needs --keras-python")
+        compare(arguments.keras_python, arguments.networks, arguments.clips, arguments.epochs, arguments.rounds)
+        return
+    results = measure(arguments.side, arguments.networks, arguments.clips, arguments.epochs)
+    told = {"side": arguments.side, "clips": arguments.clips, "cores": os.cpu_count(), "networks": results}
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from emovox.evaluation.planning import Planned
 from emovox.studies.config import StudyConfig
 from emovox.studies.reading import StudyResults, read_study
 from emovox.studies.rows import write_rows
-from emovox.studies.running import STUDY_FILE, plan_study
+from emovox.studies.running import STUDY_FILE
 
 SPEAKERS = {"emodb": 10, "ravdess": 12, "tess": 2}
 CLIPS = {"emodb": 18, "ravdess": 21, "tess": 42}

@@ -81,6 +81,8 @@ class _TrainedStage(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         sequence, scaled, values, places = ctx.saved_tensors
         gradient = torch.ops.aten.threshold_backward(gradient, values, 0)
+        # Where a dimension has one element, its stride may be anything; torch then takes slower ways.
+        gradient = _unflatten(gradient.permute(0, 2, 3, 1).reshape(-1, FILTERS), gradient.shape[3])
         if places is not None:
             like = _unflatten(gradient.new_empty(gradient.shape[0] * ctx.steps, FILTERS), ctx.steps)
             window = [1, ctx.pool]

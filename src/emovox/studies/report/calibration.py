@@ -103,8 +103,13 @@ def calibrated(result: Result) -> Calibration | None:
         after.append(apply_temperature(test.probabilities, temperature))
     if not temperatures:
         return None
-    uncounted = len(result.views) - len(temperatures)
-    return Calibration(*map(np.concatenate, (truth, before, after)), temperatures, uncounted)
+    return Calibration(
+        truth=np.concatenate(truth),
+        before=np.concatenate(before),
+        after=np.concatenate(after),
+        temperatures=temperatures,
+        uncounted=len(result.views) - len(temperatures),
+    )
 
 
 def _finding(named: Sequence[tuple[Result, Calibration]]) -> str:

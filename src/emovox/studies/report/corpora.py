@@ -76,7 +76,8 @@ def _finding(known: Sequence[Result], unseen: Sequence[Result]) -> str:
 
 
 def _table(study: StudyResults, known: Sequence[Result], unseen: Sequence[Result]) -> Table:
-    rows, groups = [], []
+    rows: list[list[str]] = []
+    groups: list[tuple[int, str]] = []
     for heading, results in ((_KNOWN, known), (_UNSEEN, unseen)):
         for model, epochs in dict.fromkeys((model_name(one), most_epochs(one)) for one in results):
             named = model if f"{epochs} epochs" in model else f"{model}, {epochs} epochs"

@@ -28,6 +28,7 @@ from emovox.studies.report.wording import (
     change_text,
     described,
     final,
+    is_plain,
     points_of,
     uar_text,
 )
@@ -81,7 +82,7 @@ def models(study: StudyResults) -> dict[str, Models]:
     found: dict[str, dict[str, dict[str, Result]]] = {title: {} for title in _GROUPS}
     kinds: Sequence[tuple[Kind, str]] = (("classical", CLASSICAL), ("networks", NETWORKS), ("baselines", BASELINES))
     for kind, title in kinds:
-        plain = [result for result in planned(study, kind) if result.title == result.choice["name"]]
+        plain = [result for result in planned(study, kind) if is_plain(result)]
         for name, protocols in by_protocol(plain, lambda result: str(result.choice["name"])).items():
             found[OURS if name == "speechnet" else title].setdefault(name, protocols)
     custom = [

@@ -24,6 +24,7 @@ from emovox.studies.report.wording import (
     change_text,
     described,
     final,
+    is_plain,
     uar_text,
 )
 
@@ -80,7 +81,7 @@ def _by_corpus(result: Result) -> dict[str, list[float]]:
 def _by_model(study: StudyResults) -> Mapping[str, Result]:
     """Give the results on folds of several unseen speakers, by the model's name, of models without other settings."""
     some = under(planned(study, "classical", "baselines", "networks"), "speaker")
-    return {result.title: result for result in some}
+    return {str(result.choice["name"]): result for result in some if is_plain(result)}
 
 
 def _finding(results: list[Result]) -> str:

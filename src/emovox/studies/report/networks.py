@@ -88,7 +88,6 @@ def _published(models: Models, left: str) -> Table:
                 NOTHING if accuracy is None else percent(accuracy),
                 cell(result, lambda scores: number(100 * scores.accuracy)),
                 number(of_any.reference.get("test_accuracy")),
-                cell(result, lambda scores: f"{scores.weighted_f1:.3f}"),
             ]
         )
     return Table(
@@ -104,7 +103,6 @@ def _published(models: Models, left: str) -> Table:
             "train acc. %",
             "test acc. %",
             PUBLISHED,
-            "test F1",
         ],
         rows=rows,
         strong=best_row(results),

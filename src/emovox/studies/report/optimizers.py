@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from emovox.evaluation.report import percent
 from emovox.models.optimizers import OPTIMIZERS
 from emovox.studies.reading import Result, StudyResults
 from emovox.studies.report.choosing import begun, best, nothing_yet, planned, scores_of, under
 from emovox.studies.report.elements import Picture, Section, Table
-from emovox.studies.report.pictures_curves import Curves, learning_curves
 from emovox.studies.report.phrases import (
     DIFFERENT_DATA,
     INTERVAL_NOTE,
@@ -23,6 +23,7 @@ from emovox.studies.report.phrases import (
     uar_text,
     why_missing,
 )
+from emovox.studies.report.pictures_curves import Curves, learning_curves
 
 TITLE = "The custom model with seven optimisers"
 
@@ -57,12 +58,12 @@ def section(study: StudyResults) -> Section:
         finding=_finding(random, speaker, corpus),
         paragraphs=[
             "The two-branch network with its seven optimisers at Keras' defaults, batches of 128. A fifth of the "
-            "training rows is held out, by chance on the random split and by speakers elsewhere; the network is fitted "
-            "on the other four fifths. Early stopping (patience 10) and the halving of the learning rate (patience 5) "
-            "watch the validation loss on these rows; the weights of the best epoch are taken. Plain runs take those of "
-            "the last epoch.",
-            "What differs from the published figures: the study let both callbacks watch the test part and so fitted on "
-            "all training rows and chose the epoch on the test; its head has 8 units for 7 emotions, ours has 7.",
+            "training rows is held out, by chance on the random split and by speakers elsewhere; the network is "
+            "fitted on the other four fifths. Early stopping (patience 10) and the halving of the learning rate (patience 5) "
+            "watch the validation loss on these rows; the weights of the best epoch are taken. Plain runs take those "
+            "of the last epoch.",
+            "What differs from the published figures: the study let both callbacks watch the test part and so fitted "
+            "on all training rows and chose the epoch on the test; its head has 8 units for 7 emotions, ours has 7.",
             *([missing] if missing else []),
         ],
         content=content,
@@ -89,7 +90,9 @@ def _finding(random: Sequence[Result], speaker: Sequence[Result], corpus: Sequen
 
 
 def _random_table(results: Sequence[Result]) -> Table:
-    rows, groups, strong = [], [], []
+    rows: list[list[str]] = []
+    groups: list[tuple[int, str]] = []
+    strong: list[int] = []
     for epochs, stops in sorted({(most_epochs(one), _stops(one)) for one in results}, key=lambda one: one[1]):
         of_group = _ordered([one for one in results if (most_epochs(one), _stops(one)) == (epochs, stops)])
         callbacks = "early stopping and learning rate reduction, at most" if stops else "plain,"
@@ -130,7 +133,10 @@ def _random_row(result: Result) -> list[str]:
 
 
 def _unseen_table(results: Sequence[Result]) -> Table:
-    rows, groups, strong, limits = [], [], [], []
+    rows: list[list[str]] = []
+    groups: list[tuple[int, str]] = []
+    strong: list[int] = []
+    limits: list[str] = []
     for protocol, words in (("speaker", "unseen speakers"), ("corpus", "unseen corpora")):
         of_protocol = under(results, protocol)
         for epochs in sorted({most_epochs(one) for one in of_protocol}):
@@ -149,8 +155,8 @@ def _unseen_table(results: Sequence[Result]) -> Table:
         strong=strong,
         notes=[
             *settings(results),
-            "With so few epochs, slow optimisers (Adagrad, Adadelta, SGD) have not come to rest: compare these rows with "
-            "each other, and with the random split only with this in mind.",
+            "With so few epochs, slow optimisers (Adagrad, Adadelta, SGD) have not come to rest: compare these rows "
+            "with each other, and with the random split only with this in mind.",
             f"{INTERVAL_NOTE} Epochs and training time: mean of the folds (lowest to highest). The study has no such "
             "figures.",
         ],
@@ -189,6 +195,10 @@ def _curves(results: Sequence[Result]) -> list[Picture]:
         "Full lines: held-out validation rows; dotted: rows that were fitted. A ring marks the epoch with the lowest "
         "validation loss. No test clip is in these curves."
     )
+    scales: list[tuple[Literal["accuracy", "loss"], str, str]] = [
+        ("accuracy", "Accuracy", ""),
+        ("loss", "Loss", " The scale is logarithmic; losses hold the L2 penalty, as Keras' do."),
+    ]
     return [
         Picture(
             svg=learning_curves(of_optimizer, measure),
@@ -197,10 +207,7 @@ def _curves(results: Sequence[Result]) -> list[Picture]:
             alternative=f"{name} of {len(of_optimizer)} optimisers by epoch; the tables give epochs and results.",
             legend=["plain", "early stopping and learning rate reduction"],
         )
-        for measure, name, more in (
-            ("accuracy", "Accuracy", ""),
-            ("loss", "Loss", " The scale is logarithmic; losses hold the L2 penalty, as Keras' do."),
-        )
+        for measure, name, more in scales
     ]
 
 

@@ -52,7 +52,7 @@ def render(head: Front, found: Sequence[Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(figure=figure, text_columns=text_columns, written=written)
+    environment.filters.update(figure=figure, text_columns=text_columns, whole=whole, written=written)
     return environment.get_template("study.html").render(head=head, sections=numbered(found))
 
 
@@ -73,6 +73,16 @@ def written(text: str) -> Markup:
     return Markup('{} <span class="interval">{}</span>{}').format(match["value"], match["interval"], match["rest"])
 
 
+def whole(text: str) -> str:
+    r"""Keep a number and its per cent sign in one line.
+
+    Example:
+        >>> whole("with 84.1 %")
+        'with 84.1\xa0%'
+    """
+    return re.sub(r"(?<=[\dc\]]) %", "\N{NO-BREAK SPACE}%", text)
+
+
 def text_columns(table: Table) -> list[str]:
     """Give a class for each column: ``name`` for the first, ``prose`` and ``words`` for text, empty for numbers.
 
@@ -80,7 +90,7 @@ def text_columns(table: Table) -> list[str]:
     """
     classes = ["name"]
     for column in range(1, len(table.columns)):
-        if table.columns[column].startswith(PUBLISHED):
+        if table.columns[column].startswith(PUBLISHED.rstrip(".")):
             classes.append("published")
             continue
         texts = [row[column] for row in table.rows]

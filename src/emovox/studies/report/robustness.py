@@ -123,7 +123,7 @@ def _finding(heard: Sequence[tuple[Result, Mapping[str, Heard]]]) -> str:
 
 def _uar_table(results: Sequence[Result], found: Mapping[str, Mapping[str, Heard]]) -> Table:
     rows = [["as recorded", *(_clean_text(one, found) for one in results)]]
-    groups = []
+    groups: list[tuple[int, str]] = []
     for name in _heard_conditions(found):
         if not groups or groups[-1][1] != _group(name):
             groups.append((len(rows), _group(name)))
@@ -143,7 +143,7 @@ def _uar_table(results: Sequence[Result], found: Mapping[str, Mapping[str, Heard
 
 def _change_table(results: Sequence[Result], found: Mapping[str, Mapping[str, Heard]]) -> Table:
     rows: list[list[str]] = []
-    groups = []
+    groups: list[tuple[int, str]] = []
     for name in _heard_conditions(found):
         if not groups or groups[-1][1] != _group(name):
             groups.append((len(rows), _group(name)))
@@ -155,8 +155,8 @@ def _change_table(results: Sequence[Result], found: Mapping[str, Mapping[str, He
         groups=groups,
         notes=[
             *settings(results),
-            "In brackets: 95 % interval of the difference, both figures on the same draws of speakers (over clips where "
-            "marked c). They are not corrected for their number: of twenty, one may miss by chance.",
+            "In brackets: 95 % interval of the difference, both figures on the same draws of speakers (over clips "
+            "where marked c). They are not corrected for their number: of twenty, one may miss by chance.",
         ],
     )
 
@@ -193,7 +193,8 @@ def _pictures(heard: Sequence[tuple[Result, Mapping[str, Heard]]]) -> list[Pictu
                 svg=noise_lines(clean, models, noises, chance=chance),
                 caption="UAR on unseen speakers in noise, by signal-to-noise ratio; lines upwards and downwards are "
                 "95 % intervals. Guessing reaches the dashed line.",
-                alternative="UAR of each model as recorded and at four signal-to-noise ratios; the table gives the figures.",
+                alternative="UAR of each model as recorded and in noise of several strengths; the table gives the "
+                "figures.",
                 legend=legend,
             )
         )

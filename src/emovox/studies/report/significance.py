@@ -10,6 +10,7 @@ import numpy as np
 from emovox.evaluation.cells import TEST, Array
 from emovox.evaluation.metrics import MINIMUM_SPEAKERS
 from emovox.evaluation.significance import SIGNIFICANCE, Comparison, compare
+from emovox.studies.config import Kind
 from emovox.studies.reading import Result, StudyResults
 from emovox.studies.report.choosing import (
     REFERENCE_KINDS,
@@ -29,7 +30,7 @@ TITLE = "Which models differ"
 OWN_MODEL = "speechnet"
 
 DRAWS = 10_000
-_KINDS = ("classical", "networks", "optimizers", "baselines")
+_KINDS: tuple[Kind, ...] = ("classical", "networks", "optimizers", "baselines")
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +94,13 @@ def section(study: StudyResults) -> Section:
         title=TITLE,
         finding=_finding(families, pairs),
         paragraphs=[
-            "All models are tested on the same clips of unseen speakers, each fold's test speakers by models that never "
-            f"heard them. The p-value says how often a difference as large comes up in {DRAWS:,} draws in which each "
+            "All models are tested on the same clips of unseen speakers, each fold's test speakers by models that "
+            f"never heard them. The p-value says how often a difference as large comes up in {DRAWS:,} draws in which each "
             "speaker's two results are swapped by chance (a sign for each speaker, Rademacher), as they might as well "
             "be if the models were equally good.",
             f"Holm's correction is for all comparisons of one column; a difference counts where p after it is at most "
-            f"{SIGNIFICANCE}. Intervals are by bootstrap over speakers, both models on the same draws, and not corrected. "
-            "No difference shown is not equality shown.",
+            f"{SIGNIFICANCE}. Intervals are by bootstrap over speakers, both models on the same draws, and not "
+            "corrected. No difference shown is not equality shown.",
             *_cautions(field, few, references),
         ],
         content=content,
@@ -131,12 +132,14 @@ def few_speakers(result: Result, rows: Array) -> list[str]:
 def _cautions(field: Contest, few: Sequence[str], references: Sequence[Result]) -> list[str]:
     table = field.results[0].rows.iloc[field.rows]
     texts = []
+    if table["speaker"].nunique() < MINIMUM_SPEAKERS or (table["speaker"] == "").any():
+        texts.append("Too few speakers are known, so clips are drawn instead: p is too small and intervals too narrow.")
     if few:
         share = float(table["corpus"].isin(list(few)).mean())
         voices = table.loc[table["corpus"].isin(list(few)), "speaker"].nunique()
         texts.append(
-            f"{voices} of {table['speaker'].nunique()} speakers ({listed(few)}) speak {100 * share:.0f} % of the clips, so "
-            "much of a difference hangs on them and few differences can be shown; everything is therefore also given "
+            f"{voices} of {table['speaker'].nunique()} speakers ({listed(few)}) speak {100 * share:.0f} % of the clips, "
+            "so much of a difference hangs on them and few differences can be shown; everything is therefore also given "
             "without their test clips."
         )
     if references:
@@ -162,9 +165,7 @@ def _finding(families: dict[str, list[Comparison]], pairs: dict[str, list[Compar
     return " ".join(texts)
 
 
-def _against_table(
-    field: Contest, families: dict[str, list[Comparison]], *, without: Sequence[str] = ()
-) -> Table:
+def _against_table(field: Contest, families: dict[str, list[Comparison]], *, without: Sequence[str] = ()) -> Table:
     kept = np.flatnonzero(~field.results[0].rows["corpus"].isin(list(without)).to_numpy())
     found = {name: {one.first: one for one in comparisons} for name, comparisons in families.items()}
     rows = []
@@ -183,7 +184,8 @@ def _against_table(
         strong=[place for place, name in enumerate(field.names) if name in families],
         notes=[
             *settings(field.results),
-            f"{INTERVAL_NOTE} * differs after Holm's correction for the {len(field.names) - 1} comparisons of the column.",
+            f"{INTERVAL_NOTE} * differs after Holm's correction for the {len(field.names) - 1} comparisons of the "
+            "column.",
         ],
     )
 
@@ -210,8 +212,8 @@ def _against_picture(field: Contest, families: dict[str, list[Comparison]]) -> P
             field.names,
             {f"less {name}": {"": {one.first: one for one in found}} for name, found in families.items()},
         ),
-        caption="UAR on unseen speakers less that of the model over each panel, in points, with 95 % intervals. Filled: "
-        "differs after Holm's correction for all models of the panel; hollow: not told apart.",
+        caption="UAR on unseen speakers less that of the model over each panel, in points, with 95 % intervals. "
+        "Filled: differs after Holm's correction for all models of the panel; hollow: not told apart.",
         alternative="Differences of all models from the best reference model and from our own; the table gives the "
         "figures.",
     )
@@ -219,9 +221,7 @@ def _against_picture(field: Contest, families: dict[str, list[Comparison]]) -> P
 
 def _pairs_picture(pairs: dict[str, list[Comparison]]) -> Picture:
     rows = [f"{one.first} \N{MINUS SIGN} {one.second}" for one in next(iter(pairs.values()))]
-    series = {
-        where: dict(zip(rows, comparisons, strict=True)) for where, comparisons in pairs.items()
-    }
+    series = {where: dict(zip(rows, comparisons, strict=True)) for where, comparisons in pairs.items()}
     return Picture(
         svg=differences_picture(rows, {"every pair of the classical models": series}),
         caption="Differences in UAR on unseen speakers between classical models, in points, with 95 % intervals. "

@@ -93,8 +93,8 @@ def _picture(result: Result) -> Picture:
         svg=confusion_picture(scores.matrix, scores.labels),
         caption=f"Confusion matrix of {model_name(result)} on the {scores.clips:,} test clips of the random split: "
         "what was spoken (rows) and what it was taken for (columns), in clips and in per cent of the row.",
-        alternative=f"On average {percent(scores.uar)} % of an emotion's clips lie on the diagonal; the emotion that is "
-        f"recognised least is {worst}, {percent(recall[worst])} % of its clips.",
+        alternative=f"On average {percent(scores.uar)} % of an emotion's clips lie on the diagonal; the emotion that "
+        f"is recognised least is {worst}, {percent(recall[worst])} % of its clips.",
     )
 
 

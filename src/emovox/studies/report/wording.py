@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from emovox.evaluation.metrics import Scores
 from emovox.evaluation.report import interval, percent
+from emovox.models.catalog import find
 from emovox.studies.reading import Result, StudyResults
 from emovox.studies.report.drawing import SHAPE_NAMES, Point
 
@@ -18,6 +19,8 @@ PROTOCOLS: Mapping[str, str] = {
 
 Their order is that of the page's series colours.
 """
+
+_OTHERS: Mapping[str, str] = {"loso": "one speaker out", "within": "within a corpus"}
 
 LEGEND = tuple(f"{title} ({shape})" for title, shape in zip(PROTOCOLS.values(), SHAPE_NAMES, strict=False))
 """For pictures by `emovox.studies.report.drawing.points` with these protocols as series."""
@@ -41,6 +44,13 @@ def by_protocol(results: Iterable[Result], name: Callable[[Result], str]) -> dic
     for result in results:
         found.setdefault(name(result), {}).setdefault(result.protocol["name"], result)
     return found
+
+
+def is_plain(result: Result) -> bool:
+    """Whether a model was evaluated as it stands in the catalogue: its own input and parameters, all training rows."""
+    choice = result.choice
+    own = choice["features"] == find(choice["name"]).input
+    return own and choice["size"] == 1 and not choice["parameters"] and not choice["held_out"]
 
 
 def final(result: Result | None) -> Scores | None:
@@ -115,7 +125,7 @@ def described(results: Iterable[Result]) -> list[str]:
     for result in results:
         protocol = result.protocol
         data, _, aside = protocol["description"].partition(f"; {protocol['name']}: {protocol['sentence']}")
-        heading = PROTOCOLS.get(protocol["name"], protocol["name"])
+        heading = {**PROTOCOLS, **_OTHERS}.get(protocol["name"], protocol["name"])
         text = f"{heading[:1].upper()}{heading[1:]}: {protocol['sentence']}{aside}."
         divisions = told.setdefault(f"{data}; seed {result.seed}.", [])
         divisions += [] if text in divisions else [text]
