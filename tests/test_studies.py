@@ -376,3 +376,16 @@ def test_wrong_use_is_told(study_file: Path, tmp_path: Path) -> None:
     wrong = CliRunner().invoke(app, ["study", "run", str(study_file), "-c", str(tmp_path), "-p", "forests"])
     assert isinstance(wrong.exception, ParameterError)
     assert "It has: trees, networks." in str(wrong.exception)
+
+
+def test_a_network_that_trains_on_one_speaker_watches_clips_of_that_speaker(corpora_dir: Path, tmp_path: Path) -> None:
+    """As under `speaker` within TESS, which has two."""
+    table = scan(str(corpora_dir / "tess"), durations=False).table
+    few = table.groupby(["speaker", "emotion"]).head(10).reset_index(drop=True)
+    text = STUDY.replace('protocols = ["random-25"]', 'protocols = ["speaker-5"]').replace("epochs = 12", "epochs = 2")
+    out = tmp_path / "out"
+    config = changed(text.replace('"emodb"', '"tess"'), tmp_path / "study.toml")
+    run_study(config, Selection(few, {}, {}), out, parts=["networks"], jobs=1)
+    for result in read_study(config, out).results("networks"):
+        assert result.complete
+        assert [len(history["loss"]) for history in result.histories] == [2, 2]

@@ -98,6 +98,55 @@ def status(
     show_status(config, part or [], folder, output)
 
 
+@app.command()
+def report(
+    study: StudyArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="HTML file; else report.html in the folder of the results.", show_default=False
+        ),
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", help="Folder of the results; else what the file says.", show_default=False),
+    ] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(
+            "--markdown", help="Markdown file; its pictures go into NAME/pictures beside it.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Make the report of a study, finished or not: one HTML page, and the same tables as Markdown.
+
+    It needs the results only, not the recordings.
+
+    Examples:
+      emovox study report studies/reference.toml -o report.html
+
+      emovox study report studies/reference.toml --markdown docs/results/reference.md
+    """
+    from emovox.studies.reading import read_study
+    from emovox.studies.report.front import front
+    from emovox.studies.report.markdown import write_markdown
+    from emovox.studies.report.page import write_html
+    from emovox.studies.report.sections import sections
+
+    config, folder = _read(study, results)
+    read = read_study(config, folder)
+    page = out if out is not None else folder / "report.html"
+    # The report tells how to make it again, but not how somebody's disk is laid out.
+    source = study.name if study.is_absolute() else study.as_posix()
+    found = sections(read, source=source)
+    write_html(read, page, found=found)
+    written = [page]
+    if markdown is not None:
+        write_markdown(read, markdown, pictures=markdown.with_suffix("") / "pictures", found=found)
+        written.append(markdown)
+    common.stdout().print(f"{front(read).finding}\nWritten: {', '.join(map(str, written))}", markup=False)
+
+
 def _read(study: Path, out: Path | None) -> tuple[StudyConfig, Path]:
     from emovox.studies.config import read_config
 

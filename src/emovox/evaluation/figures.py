@@ -87,4 +87,5 @@ def as_svg(figure: Any) -> str:
     text = opening + ">" + re.sub(r"<metadata>.*?</metadata>", "", rest, flags=re.DOTALL)
     for color, variable in _VARIABLES.items():
         text = text.replace(color, variable)
-    return text
+    # A hundredth of a point is finer than any screen shows.
+    return re.sub(r"<[^>]+>", lambda tag: re.sub(r"\d+\.\d{3,}", lambda one: f"{float(one[0]):.2f}", tag[0]), text)

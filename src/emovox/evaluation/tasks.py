@@ -194,7 +194,7 @@ def fit_model(model: Any, data: Data, fit: Indices, validation: Indices) -> None
     takes = inspect.signature(model.fit).parameters
     if len(validation) and "validation" in takes:
         options["validation"] = (data.values[validation], data.truth[validation])
-    elif "groups" in takes and "" not in data.speakers[fit]:
+    elif "groups" in takes and "" not in data.speakers[fit] and len(set(data.speakers[fit])) > 1:
         # Where a speaker is unknown, who belongs to whom is unknown: better no groups than wrong ones.
         options["groups"] = data.speakers[fit]
     model.fit(data.values[fit], data.truth[fit], **options)

@@ -12,18 +12,19 @@ Example:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from emovox.errors import ProtocolError
+from emovox.errors import ParameterError, ProtocolError
 from emovox.evaluation.cell_store import CellStore
 from emovox.evaluation.cells import TEST, Array, Cell, Predictions, Views
+from emovox.evaluation.leaks import Leak, leaks
 from emovox.evaluation.metrics import Scores, score
 from emovox.evaluation.splitting import Fold
 from emovox.evaluation.study import is_done
@@ -47,6 +48,7 @@ class Result:
         failures: name of the fold and error, of each that failed.
         rows: the table that row numbers point into.
         labels: in the order of the probabilities.
+        find_shared: gives `shared`.
     """
 
     title: str
@@ -59,6 +61,12 @@ class Result:
     failures: Sequence[tuple[str, Mapping[str, str]]]
     rows: pd.DataFrame
     labels: tuple[str, ...]
+    find_shared: Callable[[], str]
+
+    @property
+    def shared(self) -> str:
+        """What training and test share under the protocol, in words; empty where no fold tests a clip."""
+        return self.find_shared()
 
     @property
     def complete(self) -> bool:
@@ -185,6 +193,29 @@ class StudyResults:
                     return list(one.protocol.folds(self.table))
         raise ProtocolError(f"the study has no protocol {protocol!r}")
 
+    @cached_property
+    def _leaks(self) -> dict[str, Leak | None]:
+        return {}
+
+    def leak(self, protocol: str) -> Leak | None:
+        """Count what training and test share under a protocol's key; None where no fold tests a clip.
+
+        Copies are counted as 0 where nobody has looked for them (`copies` is None).
+        """
+        if protocol not in self._leaks:
+            try:
+                self._leaks[protocol] = leaks(self.table, self.folds(protocol), self.copies or ())
+            except ParameterError:
+                self._leaks[protocol] = None
+        return self._leaks[protocol]
+
+    def shared(self, protocol: str) -> str:
+        """Say in words what training and test share under a protocol's key; empty where no fold tests a clip."""
+        leak = self.leak(protocol)
+        if leak is None:
+            return ""
+        return leak.sentence if self.copies is not None else leak.sentence.replace("0 copies", "copies not looked for")
+
     def _results(self, plan: PartPlan) -> list[Result]:
         groups: dict[tuple[str, str, int], list[Any]] = {}
         for one in plan.cells:
@@ -213,6 +244,7 @@ class StudyResults:
                     failures=failures,
                     rows=self.known,
                     labels=self.config.emotions,
+                    find_shared=partial(self.shared, protocol),
                 )
             )
         return found

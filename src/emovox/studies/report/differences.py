@@ -53,17 +53,17 @@ _FIXED = (
     ),
     (
         "Probabilities of SVC",
-        "Not used.",
+        "None are published.",
         "Made by voting, see the section on calibration; they do not change what is predicted.",
     ),
     (
         "Times",
-        "Wall time on a machine that is not described.",
-        "Processor time of one core, on other clips: not comparable but in order of magnitude.",
+        "Seconds on its own machine.",
+        "Processor seconds of one core, on fewer clips: comparable in order of magnitude only.",
     ),
     (
         "Software of the networks",
-        "Keras on TensorFlow.",
+        "Keras.",
         "PyTorch, with Keras' layers, initial weights and defaults of optimisers.",
     ),
 )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from emovox.errors import ParameterError
-from emovox.evaluation.leaks import Leak, leaks
+from emovox.evaluation.leaks import Leak
 from emovox.evaluation.report import percent
 from emovox.studies.config import Kind
 from emovox.studies.reading import Result, StudyResults
@@ -17,6 +16,7 @@ from emovox.studies.report.phrases import most_epochs
 from emovox.studies.report.wording import (
     CHANGE_NOTE,
     INTERVAL_NOTE,
+    LEAK_HEADING,
     LEGEND,
     NOTHING,
     ONLY_WHOLE_NOTE,
@@ -29,6 +29,7 @@ from emovox.studies.report.wording import (
     described,
     final,
     is_plain,
+    leak_rows,
     points_of,
     uar_text,
 )
@@ -47,7 +48,7 @@ Models = Mapping[str, Mapping[str, Result]]
 def section(study: StudyResults) -> Section:
     """Put the protocols side by side for each model, and say what training and test share in each."""
     groups = models(study)
-    results = [one for of_group in groups.values() for protocols in of_group.values() for one in protocols.values()]
+    results = [result for of_group in groups.values() for result in _every(list(of_group.values()))]
     rows = [
         (title, [Row(name, points_of(protocols)) for name, protocols in of_group.items() if points_of(protocols)])
         for title, of_group in groups.items()
@@ -64,7 +65,7 @@ def section(study: StudyResults) -> Section:
                 alternative=headline(study),
             )
         )
-    content += [_table(groups), leak_table(study)]
+    content += [_table(study, groups), leak_table(study)]
     return Section(
         title="The gap",
         finding=_finding(groups) or headline(study),
@@ -144,7 +145,7 @@ def _finding(groups: Mapping[str, Models]) -> str:
     )
 
 
-def _table(groups: Mapping[str, Models]) -> Table:
+def _table(study: StudyResults, groups: Mapping[str, Models]) -> Table:
     rows: list[list[str]] = []
     heads: list[tuple[int, str]] = []
     for title, group in groups.items():
@@ -154,6 +155,8 @@ def _table(groups: Mapping[str, Models]) -> Table:
             texts = [cell(known, uar_text), cell(unseen, uar_text), change_text(known, unseen)]
             rows.append([name, *texts, cell(foreign, uar_text), change_text(known, foreign)])
     flat = [one for group in groups.values() for one in group.values()]
+    heads.append((len(rows), LEAK_HEADING))
+    rows += leak_rows(study, _every(flat), ["random", "speaker", "", "corpus", ""])
     return Table(
         title="UAR of every model under the three protocols",
         columns=["model", "random split %", "unseen speakers %", "change", "unseen corpora %", "change"],
@@ -162,6 +165,10 @@ def _table(groups: Mapping[str, Models]) -> Table:
         strong=best_row([one.get("speaker") for one in flat]),
         notes=[INTERVAL_NOTE, CHANGE_NOTE, *_epoch_notes(groups)],
     )
+
+
+def _every(models: Sequence[Mapping[str, Result]]) -> list[Result]:
+    return [result for protocols in models for result in protocols.values()]
 
 
 def _epoch_notes(groups: Mapping[str, Models]) -> list[str]:
@@ -183,13 +190,9 @@ def leak_table(study: StudyResults) -> Table:
     }
     rows = []
     for key, sentence in sentences.items():
-        folds = study.folds(key)
-        try:
-            leak = leaks(study.table, folds, study.copies or ())
-        except ParameterError as error:
-            rows.append([key, sentence, str(len(folds)), str(error), *[NOTHING] * 3])
-            continue
-        rows.append([key, sentence, str(len(folds)), *_leak_texts(leak, looked=study.copies is not None)])
+        leak = study.leak(key)
+        texts = [NOTHING] * 4 if leak is None else _leak_texts(leak, looked=study.copies is not None)
+        rows.append([key, sentence, str(len(study.folds(key))), *texts])
     notes = [
         "Counted in test clips, all folds together. A sentence counts only within its corpus: in acted corpora all "
         "speakers say the same few, so a model can know every sentence of a speaker whom it never heard."

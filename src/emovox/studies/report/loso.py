@@ -126,6 +126,7 @@ def _table(results: list[Result], folds: Mapping[str, Result]) -> Table:
         for result in fewer
         if result.choice["name"] in folds
     ]
+    notes += [f"Leak: {shared}." for shared in dict.fromkeys(result.shared for result in results) if shared]
     left = remaining(results)
     return Table(
         title="One speaker out, and beside it folds of several speakers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from emovox.errors import ParameterError
 from emovox.evaluation.cells import write_text
 from emovox.studies.reading import StudyResults
+from emovox.studies.report.columns import text_columns
 from emovox.studies.report.elements import Picture, Section, Table
 from emovox.studies.report.front import Front, front
 from emovox.studies.report.numbering import Item, numbered
@@ -33,12 +35,20 @@ COLOURS: Mapping[str, str] = {
 }
 """Tones that can be read on white and on GitHub's dark page alike, for the page's variables."""
 
+_LETTER, _LINE = 5.6, 17
+"""Width of a letter and height of a line of the legend, in the picture's units of a point."""
+
 _VARIABLE = re.compile(r"var\(--([a-z0-9-]+)\)")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$&#])")
 
 
 def write_markdown(
-    study: StudyResults, path: str | os.PathLike[str], *, pictures: str | os.PathLike[str], source: str = "STUDY.toml"
+    study: StudyResults,
+    path: str | os.PathLike[str],
+    *,
+    pictures: str | os.PathLike[str],
+    source: str = "STUDY.toml",
+    found: Sequence[Section] | None = None,
 ) -> None:
     """Write the report of a study as Markdown, and its pictures; pictures of an earlier report are removed.
 
@@ -47,10 +57,11 @@ def write_markdown(
         path: of the Markdown file.
         pictures: folder of the SVG files, which holds nothing else; in the file it stands relative to the file.
         source: path of the study's file, as commands in the report shall name it.
+        found: its sections, if they are built already.
     """
     target, folder = Path(path), Path(pictures)
     place = Path(os.path.relpath(folder.absolute(), target.absolute().parent)).as_posix()
-    text, files = render(front(study), sections(study, source=source), place=place)
+    text, files = render(front(study), sections(study, source=source) if found is None else found, place=place)
     for old in folder.glob("figure-*.svg"):
         old.unlink()
     for name, svg in files.items():
@@ -86,16 +97,17 @@ def render(head: Front, found: Sequence[Section], *, place: str) -> tuple[str, d
 
 
 def escape(text: str) -> str:
-    """Give a text that Markdown and HTML take for what it is, in one line.
+    r"""Give a text that Markdown and HTML take for what it is, in one line.
 
     Example:
         >>> print(escape("a|b <i> *c*"))
-        a\\|b &lt;i&gt; \\*c\\*
+        a\|b &lt;i&gt; \*c\*
     """
     plain = " ".join(text.split())
     return _SPECIAL.sub(lambda match: _HTML.get(match[1], f"\\{match[1]}"), plain)
 
 
+_LEFT = ("name", "words", "prose")
 _HTML: Mapping[str, str] = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 
 
@@ -109,9 +121,37 @@ def concrete(svg: str) -> str:
     if unknown:
         raise ParameterError(f"a picture uses the page's colours {', '.join(unknown)}, which have no tone for files")
     text = _VARIABLE.sub(lambda match: COLOURS[match[1]], svg)
-    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
+    box = re.search(r'viewBox="0 [-\d.]+ ([\d.]+) ([\d.]+)"', text)
     size = f' width="{float(box[1]):g}pt" height="{float(box[2]):g}pt"' if box else ""
     return f"{text.replace('<svg', f'<svg{size}', 1).strip()}\n"
+
+
+def with_legend(svg: str, legend: Sequence[str]) -> str:
+    """Give a picture with its legend above it, which on the page stands beside the picture.
+
+    Args:
+        svg: of one picture, with the page's variables.
+        legend: names of its series.
+    """
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    if box is None or not legend:
+        return svg
+    width, height = float(box[1]), float(box[2])
+    texts, x, y = [], 8.0, 0
+    for number, name in enumerate(legend, start=1):
+        room = 24 + _LETTER * len(name)
+        if x > 8 and x + room > width:
+            x, y = 8.0, y + _LINE
+        texts.append(
+            f'<rect x="{x:g}" y="{y + 5:g}" width="9" height="9" rx="2" style="fill: var(--series-{number})"/>'
+            f'<text x="{x + 14:g}" y="{y + 13:g}" style="font: 10px sans-serif; fill: var(--ink)">'
+            f"{html.escape(name)}</text>"
+        )
+        x += room
+    above = y + _LINE + 4
+    opening, _, rest = svg.partition(">")
+    opening = opening.replace(box[0], f'viewBox="0 {-above:g} {width:g} {height + above:g}"')
+    return f'{opening}><g transform="translate(0 {-above:g})">{"".join(texts)}</g>{rest}'
 
 
 def _item(item: Item, place: str, files: dict[str, str]) -> Iterator[str]:
@@ -124,7 +164,7 @@ def _item(item: Item, place: str, files: dict[str, str]) -> Iterator[str]:
 
 def _picture(item: Item, element: Picture, place: str, files: dict[str, str]) -> Iterator[str]:
     name = f"{item.anchor}.svg"
-    files[name] = _with_legend(concrete(element.svg), element.legend)
+    files[name] = concrete(with_legend(element.svg, element.legend))
     yield f"![{escape(element.alternative)}]({place}/{name})"
     yield ""
     yield f"**{item.label}.** {escape(element.caption)}"
@@ -134,7 +174,7 @@ def _table(item: Item, element: Table) -> Iterator[str]:
     yield f"**{item.label}.** {escape(element.title)}"
     yield ""
     yield _row(element.columns)
-    yield f"|---|{'---:|' * (len(element.columns) - 1)}"
+    yield f"|{'|'.join('---' if kind in _LEFT else '---:' for kind in text_columns(element))}|"
     headings = dict(element.groups)
     for number, row in enumerate(element.rows):
         if number in headings:

@@ -59,9 +59,9 @@ def section(study: StudyResults) -> Section:
         paragraphs=[
             "The two-branch network with its seven optimisers at Keras' defaults, batches of 128. A fifth of the "
             "training rows is held out, by chance on the random split and by speakers elsewhere; the network is "
-            "fitted on the other four fifths. Early stopping (patience 10) and the halving of the learning rate (patience 5) "
-            "watch the validation loss on these rows; the weights of the best epoch are taken. Plain runs take those "
-            "of the last epoch.",
+            "fitted on the other four fifths. Early stopping (patience 10) and the halving of the learning rate "
+            "(patience 5) watch the validation loss on these rows; the weights of the best epoch are taken. "
+            "Plain runs take those of the last epoch.",
             "What differs from the published figures: the study let both callbacks watch the test part and so fitted "
             "on all training rows and chose the epoch on the test; its head has 8 units for 7 emotions, ours has 7.",
             *([missing] if missing else []),

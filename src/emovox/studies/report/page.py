@@ -10,30 +10,33 @@ from typing import TYPE_CHECKING
 
 from emovox.evaluation.cells import write_text
 from emovox.studies.reading import StudyResults
-from emovox.studies.report.elements import Section, Table
+from emovox.studies.report.columns import INTERVAL, text_columns
+from emovox.studies.report.elements import Section
 from emovox.studies.report.front import Front, front
 from emovox.studies.report.numbering import Item, numbered
 from emovox.studies.report.sections import sections
-from emovox.studies.report.wording import NOT_YET, NOTHING, PUBLISHED
+from emovox.studies.report.wording import NOT_YET, NOTHING
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-_INTERVAL = re.compile(r"(?P<value>.*?) (?P<interval>\[[^\[\]]*\]c?)(?P<rest>.*)", re.DOTALL)
-_WORD = re.compile(r"[A-Za-z]{4,}")
-_PROSE = 32
-"""A column with a text longer than this is read, not compared: its lines may break."""
 
-
-def write_html(study: StudyResults, path: str | os.PathLike[str], *, source: str = "STUDY.toml") -> None:
+def write_html(
+    study: StudyResults,
+    path: str | os.PathLike[str],
+    *,
+    source: str = "STUDY.toml",
+    found: Sequence[Section] | None = None,
+) -> None:
     """Write the report of a study, finished or not.
 
     Args:
         study: the results.
         path: of the HTML file.
         source: path of the study's file, as commands in the report shall name it.
+        found: its sections, if they are built already.
     """
-    write_text(Path(path), render(front(study), sections(study, source=source)))
+    write_text(Path(path), render(front(study), sections(study, source=source) if found is None else found))
 
 
 def render(head: Front, found: Sequence[Section]) -> str:
@@ -67,7 +70,7 @@ def written(text: str) -> Markup:
 
     if text in (NOTHING, NOT_YET):
         return Markup('<span class="interval">{}</span>').format(text)
-    match = _INTERVAL.fullmatch(text)
+    match = INTERVAL.fullmatch(text)
     if match is None:
         return escape(text)
     return Markup('{} <span class="interval">{}</span>{}').format(match["value"], match["interval"], match["rest"])
@@ -81,25 +84,6 @@ def whole(text: str) -> str:
         'with 84.1\xa0%'
     """
     return re.sub(r"(?<=[\dc\]]) %", "\N{NO-BREAK SPACE}%", text)
-
-
-def text_columns(table: Table) -> list[str]:
-    """Give a class for each column: ``name`` for the first, ``prose`` and ``words`` for text, empty for numbers.
-
-    Published figures, which are not ours, are ``published``.
-    """
-    classes = ["name"]
-    for column in range(1, len(table.columns)):
-        if table.columns[column].startswith(PUBLISHED.rstrip(".")):
-            classes.append("published")
-            continue
-        texts = [row[column] for row in table.rows]
-        plain = [text for text in texts if text != NOT_YET and not _INTERVAL.fullmatch(text)]
-        words = sum(1 for text in plain if _WORD.search(text))
-        longest = max(map(len, plain), default=0)
-        kind = "prose" if longest > _PROSE else "words"
-        classes.append(kind if 2 * words > len(texts) else "")
-    return classes
 
 
 def figure(item: Item) -> Markup:

@@ -50,8 +50,10 @@ def panels(rows: int, columns: int, height: float, **options: Any) -> tuple[Any,
         The figure, and an array of axes of shape (rows, columns).
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    # Wide enough that the numbers of two panels do not touch.
+    figure = Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.09))
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     for one in axes.flat:
         clear(one)

@@ -148,10 +148,17 @@ def names(results: Sequence[Result]) -> Mapping[str, str]:
 
 
 def settings(results: Sequence[Result]) -> list[str]:
-    """Say once for each protocol what figures refer to: corpora, classes, clips, speakers, division, seed."""
+    """Say once for each protocol what figures refer to: corpora, classes, clips, speakers, division, seed, leak."""
     return list(
-        dict.fromkeys(f"{result.protocol['description']}{_fewer(result)}; seed {result.seed}." for result in results)
+        dict.fromkeys(
+            f"{result.protocol['description']}{_fewer(result)}; seed {result.seed}.{_leak(result)}"
+            for result in results
+        )
     )
+
+
+def _leak(result: Result) -> str:
+    return f" Leak: {result.shared}." if result.shared else ""
 
 
 def remaining(results: Sequence[Result]) -> str:

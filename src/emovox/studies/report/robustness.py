@@ -69,8 +69,9 @@ def section(study: StudyResults) -> Section:
             "under each condition. The clean figure is measured on these very clips and not on all test clips, so a "
             "difference is that of the condition alone; it also weighs every speaker about equally, so it differs from "
             "the figure in other sections.",
-            "The conditions share no code with the augmentation that speechnet is trained with. The noise of a clip is "
-            "the same at every strength.",
+            "Each clip has noise of its own, the same at every strength. speechnet has an advantage here that the "
+            "others lack: it also learns from augmented versions of its training clips (by code that the "
+            "conditions do not share), and its encoder was pretrained on speech of all kinds.",
             *([missing] if missing else []),
         ],
         content=content,

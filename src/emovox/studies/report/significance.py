@@ -95,9 +95,9 @@ def section(study: StudyResults) -> Section:
         finding=_finding(families, pairs),
         paragraphs=[
             "All models are tested on the same clips of unseen speakers, each fold's test speakers by models that "
-            f"never heard them. The p-value says how often a difference as large comes up in {DRAWS:,} draws in which each "
-            "speaker's two results are swapped by chance (a sign for each speaker, Rademacher), as they might as well "
-            "be if the models were equally good.",
+            f"never heard them. The p-value says how often a difference as large comes up in {DRAWS:,} draws in which "
+            "each speaker's two results are swapped by chance (a sign for each speaker, Rademacher), as they might "
+            "as well be if the models were equally good.",
             f"Holm's correction is for all comparisons of one column; a difference counts where p after it is at most "
             f"{SIGNIFICANCE}. Intervals are by bootstrap over speakers, both models on the same draws, and not "
             "corrected. No difference shown is not equality shown.",
@@ -138,14 +138,18 @@ def _cautions(field: Contest, few: Sequence[str], references: Sequence[Result]) 
         share = float(table["corpus"].isin(list(few)).mean())
         voices = table.loc[table["corpus"].isin(list(few)), "speaker"].nunique()
         texts.append(
-            f"{voices} of {table['speaker'].nunique()} speakers ({listed(few)}) speak {100 * share:.0f} % of the clips, "
-            "so much of a difference hangs on them and few differences can be shown; everything is therefore also given "
-            "without their test clips."
+            f"{voices} of {table['speaker'].nunique()} speakers ({listed(few)}) speak {100 * share:.0f} % of the "
+            "clips, so much of a difference hangs on them and few differences can be shown; everything is therefore "
+            "also given without their test clips."
         )
     if references:
+        texts.append("The best reference model was chosen by these same figures, which flatters it a little.")
+    held_out = [name for name, one in zip(field.names, field.results, strict=True) if one.choice["held_out"]]
+    if held_out:
         texts.append(
-            "The best reference model was chosen by these same figures, which flatters it a little. The two-branch "
-            "networks had a fifth of their training speakers held out and fewer epochs than the study (see there)."
+            f"Of these, {listed(sorted({name.partition(',')[0] for name in held_out}))} had a fifth of the training "
+            "speakers held out; networks with a number of epochs in their name were trained for at most so many, "
+            "others for 100."
         )
     return texts
 

@@ -142,3 +142,27 @@ def best_row(results: Sequence[Result | None]) -> tuple[int, ...]:
     scores = [final(result) for result in results]
     found = [(one.uar, place) for place, one in enumerate(scores) if one is not None]
     return (max(found)[1],) if found else ()
+
+
+LEAK_HEADING = "What training and test share"
+
+
+def leak_rows(study: StudyResults, results: Iterable[Result], columns: Sequence[str]) -> list[list[str]]:
+    """Give rows that say under the figures of each protocol what training and test share, in test clips.
+
+    Args:
+        study: the results.
+        results: of the table.
+        columns: for each column behind the name the name of the protocol whose leak shall stand there, or nothing.
+    """
+    keys: dict[str, str] = {}
+    for result in results:
+        keys.setdefault(result.protocol["name"], result.protocol["key"])
+    found = [study.leak(keys[name]) if name in keys else None for name in columns]
+    copies = "copies of training clips" if study.copies is not None else "copies of training clips (not looked for)"
+    told = (
+        ("speaker heard in training", [None if one is None else f"{percent(one.speaker_share)} %" for one in found]),
+        ("sentence heard in training", [None if one is None else f"{percent(one.sentence_share)} %" for one in found]),
+        (copies, [None if one is None or study.copies is None else f"{one.copied_clips:,}" for one in found]),
+    )
+    return [[name, *(text or "" for text in texts)] for name, texts in told]
