@@ -6,20 +6,16 @@ from collections.abc import Mapping
 
 from emovox.evaluation.report import percent
 from emovox.studies.reading import Result, StudyResults
-from emovox.studies.report.choosing import begun, nothing_yet, planned
+from emovox.studies.report.choosing import begun, by_protocol, nothing_yet, planned
 from emovox.studies.report.drawing import Row, points
 from emovox.studies.report.elements import Picture, Section, Table
-from emovox.studies.report.phrases import duration, remaining
+from emovox.studies.report.phrases import INTERVAL_NOTE, NOTHING, PROTOCOLS, duration, remaining, uar_text
 from emovox.studies.report.wording import (
     CHANGE_NOTE,
-    INTERVAL_NOTE,
     LEAK_HEADING,
     LEGEND,
-    NOTHING,
     ONLY_WHOLE_NOTE,
-    PROTOCOLS,
     best_row,
-    by_protocol,
     cell,
     chance,
     change_text,
@@ -27,7 +23,6 @@ from emovox.studies.report.wording import (
     final,
     leak_rows,
     points_of,
-    uar_text,
 )
 
 TITLE = "Stronger baselines, and this package's own network"

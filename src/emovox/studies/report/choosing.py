@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from emovox.evaluation.metrics import Scores
+from emovox.models.catalog import find
 from emovox.studies.config import Kind
 from emovox.studies.reading import Result, StudyResults
 from emovox.studies.report.elements import Section
-from emovox.studies.report.phrases import remaining
+from emovox.studies.report.phrases import most_epochs, remaining
 
 REFERENCE_KINDS: Collection[Kind] = ("classical", "networks", "optimizers")
 """Parts that hold the reference study's own models."""
@@ -31,6 +32,24 @@ def planned(study: StudyResults, *kinds: Kind) -> list[Result]:
 def under(results: Sequence[Result], protocol: str) -> list[Result]:
     """Keep the results under protocols of one name: ``random``, ``speaker``, ``loso``, ``corpus``, ``within``."""
     return [result for result in results if result.protocol["name"] == protocol]
+
+
+def by_protocol(results: Iterable[Result], name: Callable[[Result], str]) -> dict[str, dict[str, Result]]:
+    """Sort results by name, then by the name of the protocol; of several of one name the one with most epochs stays."""
+    found: dict[str, dict[str, Result]] = {}
+    for result in results:
+        of_name = found.setdefault(name(result), {})
+        before = of_name.get(result.protocol["name"])
+        if before is None or most_epochs(result) > most_epochs(before):
+            of_name[result.protocol["name"]] = result
+    return found
+
+
+def is_plain(result: Result) -> bool:
+    """Whether a model is that of the catalogue but for its epochs: own input and parameters, all training rows."""
+    choice = result.choice
+    own = choice["features"] == find(choice["name"]).input and set(choice["parameters"]) <= {"epochs"}
+    return own and choice["size"] == 1 and not choice["held_out"]
 
 
 def begun(results: Sequence[Result]) -> list[Result]:

@@ -7,20 +7,16 @@ from collections.abc import Mapping, Sequence
 from emovox.evaluation.metrics import Scores
 from emovox.evaluation.report import percent
 from emovox.studies.reading import Result, StudyResults
-from emovox.studies.report.choosing import begun, nothing_yet, planned, under
+from emovox.studies.report.choosing import begun, by_protocol, nothing_yet, planned, under
 from emovox.studies.report.drawing import Panel, bars
 from emovox.studies.report.elements import Picture, Section, Table
-from emovox.studies.report.phrases import remaining
+from emovox.studies.report.phrases import INTERVAL_NOTE, NOTHING, PROTOCOLS, remaining, uar_text
 from emovox.studies.report.wording import (
     CHANGE_NOTE,
-    INTERVAL_NOTE,
     LEAK_HEADING,
-    NOTHING,
     ONLY_WHOLE_NOTE,
-    PROTOCOLS,
     PUBLISHED,
     best_row,
-    by_protocol,
     cell,
     change_text,
     described,
@@ -28,7 +24,6 @@ from emovox.studies.report.wording import (
     leak_rows,
     number,
     seconds,
-    uar_text,
 )
 
 TITLE = "Eight classical models"
@@ -101,8 +96,8 @@ def _published(models: Mapping[str, Mapping[str, Result]], left: str) -> Table:
     notes = [
         "Publ.: the reference study's figure, from its own 55,611 clips (41,708 to train on), with copies of test "
         "clips among the training data. Ours are from other, far fewer clips, so the two do not measure the same.",
-        "Seconds of ours are processor time of one core, those of the study wall time on a machine that it does not "
-        "describe: with the number of clips they tell orders of magnitude only. F1 is weighted by support.",
+        "Seconds of ours are processor time of one core, those of the study were taken on another machine: with the "
+        "number of clips they tell orders of magnitude only. F1 is weighted by support.",
         "svc predicts as scikit-learn's SVC does; its probabilities, which no figure here uses, are made by voting.",
     ]
     shown = [protocols["random"] for protocols in models.values() if "random" in protocols]

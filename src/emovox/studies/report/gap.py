@@ -9,29 +9,23 @@ from emovox.evaluation.leaks import Leak
 from emovox.evaluation.report import percent
 from emovox.studies.config import Kind
 from emovox.studies.reading import Result, StudyResults
-from emovox.studies.report.choosing import planned
+from emovox.studies.report.choosing import by_protocol, is_plain, planned
 from emovox.studies.report.drawing import Row, points
 from emovox.studies.report.elements import Picture, Section, Table
-from emovox.studies.report.phrases import most_epochs
+from emovox.studies.report.phrases import INTERVAL_NOTE, NOTHING, PROTOCOLS, epoch_notes, uar_text
 from emovox.studies.report.wording import (
     CHANGE_NOTE,
-    INTERVAL_NOTE,
     LEAK_HEADING,
     LEGEND,
-    NOTHING,
     ONLY_WHOLE_NOTE,
-    PROTOCOLS,
     best_row,
-    by_protocol,
     cell,
     chance,
     change_text,
     described,
     final,
-    is_plain,
     leak_rows,
     points_of,
-    uar_text,
 )
 
 STUDY_BEST = "adamax"
@@ -163,24 +157,16 @@ def _table(study: StudyResults, groups: Mapping[str, Models]) -> Table:
         rows=rows,
         groups=heads,
         strong=best_row([one.get("speaker") for one in flat]),
-        notes=[INTERVAL_NOTE, CHANGE_NOTE, *_epoch_notes(groups)],
+        notes=[
+            INTERVAL_NOTE,
+            CHANGE_NOTE,
+            *epoch_notes(dict(item for group in groups.values() for item in group.items())),
+        ],
     )
 
 
 def _every(models: Sequence[Mapping[str, Result]]) -> list[Result]:
     return [result for protocols in models for result in protocols.values()]
-
-
-def _epoch_notes(groups: Mapping[str, Models]) -> list[str]:
-    """Say of networks that were not given the same number of epochs under all protocols how many they were given."""
-    notes = []
-    for group in groups.values():
-        for name, protocols in group.items():
-            epochs = {key: most_epochs(result) for key, result in protocols.items()}
-            if len(set(epochs.values())) > 1:
-                told = ", ".join(f"{count} ({PROTOCOLS.get(key, key)})" for key, count in epochs.items())
-                notes.append(f"{name}: with early stopping, at most this many epochs: {told}.")
-    return notes
 
 
 def leak_table(study: StudyResults) -> Table:

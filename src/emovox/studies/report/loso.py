@@ -9,24 +9,11 @@ import numpy as np
 from emovox.evaluation.metrics import confusion, uar
 from emovox.evaluation.report import percent
 from emovox.studies.reading import Result, StudyResults
-from emovox.studies.report.choosing import begun, nothing_yet, planned, under
+from emovox.studies.report.choosing import begun, is_plain, nothing_yet, planned, under
 from emovox.studies.report.drawing import spread
 from emovox.studies.report.elements import Picture, Section, Table
-from emovox.studies.report.phrases import most_epochs, names, remaining
-from emovox.studies.report.wording import (
-    FAILED,
-    INTERVAL_NOTE,
-    NOT_YET,
-    NOTHING,
-    best_row,
-    cell,
-    chance,
-    change_text,
-    described,
-    final,
-    is_plain,
-    uar_text,
-)
+from emovox.studies.report.phrases import INTERVAL_NOTE, NOTHING, most_epochs, names, remaining, uar_text
+from emovox.studies.report.wording import FAILED, NOT_YET, best_row, cell, chance, change_text, described, final
 
 TITLE = "One speaker out"
 

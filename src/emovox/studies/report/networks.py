@@ -8,21 +8,26 @@ from emovox.evaluation.report import percent
 from emovox.models.architectures import PUBLISHED_CLASSES
 from emovox.models.catalog import find
 from emovox.studies.reading import Result, StudyResults
-from emovox.studies.report.choosing import begun, nothing_yet, planned
+from emovox.studies.report.choosing import begun, by_protocol, is_plain, nothing_yet, planned
 from emovox.studies.report.drawing import Point, Row, points
 from emovox.studies.report.elements import Picture, Section, Table
-from emovox.studies.report.phrases import duration, most_epochs, remaining
+from emovox.studies.report.phrases import (
+    INTERVAL_NOTE,
+    NOTHING,
+    PROTOCOLS,
+    duration,
+    epoch_notes,
+    most_epochs,
+    remaining,
+    uar_text,
+)
 from emovox.studies.report.wording import (
     CHANGE_NOTE,
-    INTERVAL_NOTE,
     LEAK_HEADING,
     LEGEND,
-    NOTHING,
     ONLY_WHOLE_NOTE,
-    PROTOCOLS,
     PUBLISHED,
     best_row,
-    by_protocol,
     cell,
     chance,
     change_text,
@@ -30,7 +35,6 @@ from emovox.studies.report.wording import (
     final,
     leak_rows,
     number,
-    uar_text,
 )
 
 TITLE = "CNN and CNN+LSTM"
@@ -42,18 +46,18 @@ def section(study: StudyResults) -> Section:
     results = planned(study, "networks")
     if not begun(results):
         return nothing_yet(TITLE, results)
-    models: Models = by_protocol(results, lambda result: result.title)
+    models: Models = by_protocol(filter(is_plain, results), lambda result: str(result.choice["name"]))
     left = remaining(results)
-    epochs = sorted({most_epochs(result) for result in results})
     picture = _picture(study, models)
     return Section(
         title=TITLE,
         finding=_finding(models),
         paragraphs=[
             *described(result for result in results if result.cells),
-            "The 180 features, not scaled, read as a sequence of 180 steps. Adam (0.001), batches of 128, "
-            f"{', '.join(map(str, epochs))} epochs, the last epoch's weights; nothing is stopped early or chosen by "
-            "test clips. The networks run on PyTorch with Keras' initial weights and defaults.",
+            "The 180 features, not scaled, read as a sequence of 180 steps. Adam (0.001), batches of 128, the last "
+            "epoch's weights; nothing is stopped early or chosen by test clips. The networks run on PyTorch with "
+            "Keras' initial weights and defaults.",
+            *epoch_notes(models),
         ],
         content=[_published(models, left), *([picture] if picture else []), _unseen(study, models)],
     )
@@ -132,7 +136,7 @@ def _picture(study: StudyResults, models: Models) -> Picture | None:
             if scores is not None:
                 ends = scores.interval.accuracy
                 found[place] = Point(100 * scores.accuracy, 100 * ends.low, 100 * ends.high)
-        published = next(iter(protocols.values())).reference.get("test_accuracy")
+        published = protocols["random"].reference.get("test_accuracy") if "random" in protocols else None
         rows += [Row(name, found, published)] if found else []
     if not rows:
         return None
@@ -140,7 +144,7 @@ def _picture(study: StudyResults, models: Models) -> Picture | None:
         svg=points([("", rows)], label="accuracy, per cent", chance=chance(study), mark="published (random split)"),
         legend=LEGEND,
         caption="Accuracy of the networks under the three protocols, and as published. Lines: 95 % intervals by "
-        f"bootstrap over speakers. {ONLY_WHOLE_NOTE}",
+        f"bootstrap over speakers. {' '.join([*epoch_notes(models), ONLY_WHOLE_NOTE])}",
         alternative=_finding(models),
     )
 
@@ -178,5 +182,5 @@ def _unseen(study: StudyResults, models: Models) -> Table:
         rows=[*rows, *leak],
         groups=[(len(rows), LEAK_HEADING)],
         strong=best_row([protocols.get("speaker") for protocols in models.values()]),
-        notes=[INTERVAL_NOTE, CHANGE_NOTE],
+        notes=[*epoch_notes(models), INTERVAL_NOTE, CHANGE_NOTE],
     )

@@ -8,8 +8,7 @@ from typing import Any
 
 from emovox.studies.reading import StudyResults
 from emovox.studies.report.elements import Section, Table
-from emovox.studies.report.phrases import listed
-from emovox.studies.report.wording import NOTHING
+from emovox.studies.report.phrases import NOTHING, listed
 
 
 def section(study: StudyResults, *, source: str = "STUDY.toml") -> Section:

@@ -14,8 +14,9 @@ from emovox.studies.report.columns import INTERVAL, text_columns
 from emovox.studies.report.elements import Section
 from emovox.studies.report.front import Front, front
 from emovox.studies.report.numbering import Item, numbered
+from emovox.studies.report.phrases import NOTHING
 from emovox.studies.report.sections import sections
-from emovox.studies.report.wording import NOT_YET, NOTHING
+from emovox.studies.report.wording import NOT_YET
 
 if TYPE_CHECKING:
     from markupsafe import Markup

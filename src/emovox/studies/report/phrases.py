@@ -18,6 +18,16 @@ INTERVAL_NOTE = (
     "narrow, where marked c (fewer than ten speakers)."
 )
 
+PROTOCOLS: Mapping[str, str] = {
+    "random": "random split",
+    "speaker": "unseen speakers",
+    "corpus": "unseen corpora",
+}
+"""The protocols that stand beside each other throughout the report, by name, and what they are called there.
+
+Their order is that of the page's series colours.
+"""
+
 STUDY_EPOCHS = 100
 """Epochs of a network whose parameters do not say how many: the study's."""
 
@@ -121,6 +131,28 @@ def listed(items: Sequence[str]) -> str:
 def most_epochs(result: Result) -> int:
     """Say how many epochs a network was allowed."""
     return int(result.choice["parameters"].get("epochs", STUDY_EPOCHS))
+
+
+def epoch_notes(models: Mapping[str, Mapping[str, Result]]) -> list[str]:
+    """Say which networks were given fewer epochs than the study's, and under which protocols.
+
+    Args:
+        models: by name their results by the name of the protocol.
+    """
+    told: dict[str, list[str]] = {}
+    for name, protocols in models.items():
+        epochs = {protocol: most_epochs(result) for protocol, result in protocols.items() if _is_network(result)}
+        if any(count < STUDY_EPOCHS for count in epochs.values()):
+            counts = [f"{count} ({PROTOCOLS.get(protocol, protocol)})" for protocol, count in epochs.items()]
+            told.setdefault(", ".join(counts), []).append(name)
+    return [
+        f"Epochs, at most: {counts}, instead of the study's {STUDY_EPOCHS}: {listed(names)}."
+        for counts, names in told.items()
+    ]
+
+
+def _is_network(result: Result) -> bool:
+    return find(result.choice["name"]).family == "network"
 
 
 def model_name(result: Result) -> str:

@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from emovox.evaluation.metrics import Scores
-from emovox.evaluation.report import interval, percent
-from emovox.models.catalog import find
+from emovox.evaluation.report import percent
 from emovox.studies.reading import Result, StudyResults
 from emovox.studies.report.drawing import SHAPE_NAMES, Point
-
-PROTOCOLS: Mapping[str, str] = {
-    "random": "random split",
-    "speaker": "unseen speakers",
-    "corpus": "unseen corpora",
-}
-"""The protocols that stand beside each other throughout the report, by name, and what they are called there.
-
-Their order is that of the page's series colours.
-"""
+from emovox.studies.report.phrases import NOTHING, PROTOCOLS, signed
 
 _OTHERS: Mapping[str, str] = {"loso": "one speaker out", "within": "within a corpus"}
 
@@ -28,29 +18,10 @@ LEGEND = tuple(f"{title} ({shape})" for title, shape in zip(PROTOCOLS.values(), 
 PUBLISHED = "publ."
 """Head of the columns with the reference study's own figures."""
 
-NOTHING, NOT_YET, FAILED = "–", "not yet", "failed"
+NOT_YET, FAILED = "not yet", "failed"
 
-INTERVAL_NOTE = (
-    "UAR: unweighted average recall, in per cent. In brackets 95 % intervals by bootstrap over speakers; those marked "
-    "c are over clips, since there are too few speakers, and are too narrow."
-)
 CHANGE_NOTE = "Change: points of UAR against the random split."
 ONLY_WHOLE_NOTE = "The picture shows models of which every fold is finished."
-
-
-def by_protocol(results: Iterable[Result], name: Callable[[Result], str]) -> dict[str, dict[str, Result]]:
-    """Sort results by name, then by the name of the protocol; of several with the same settings the first is taken."""
-    found: dict[str, dict[str, Result]] = {}
-    for result in results:
-        found.setdefault(name(result), {}).setdefault(result.protocol["name"], result)
-    return found
-
-
-def is_plain(result: Result) -> bool:
-    """Whether a model was evaluated as it stands in the catalogue: its own input and parameters, all training rows."""
-    choice = result.choice
-    own = choice["features"] == find(choice["name"]).input
-    return own and choice["size"] == 1 and not choice["parameters"] and not choice["held_out"]
 
 
 def final(result: Result | None) -> Scores | None:
@@ -68,25 +39,10 @@ def cell(result: Result | None, write: Callable[[Scores], str]) -> str:
     return text if result.complete else f"{text} ({len(result.cells)} of {result.planned} folds)"
 
 
-def uar_text(scores: Scores) -> str:
-    """Write UAR and interval: ``43.2 [35.3, 51.1]``."""
-    return f"{percent(scores.uar)} {interval(scores)}"
-
-
 def change_text(before: Result | None, after: Result | None) -> str:
     """Write by how many points UAR changes from one result to another, where both are finished."""
     one, other = final(before), final(after)
-    return NOTHING if one is None or other is None else signed(100 * (other.uar - one.uar))
-
-
-def signed(points: float) -> str:
-    """Write a difference with its sign.
-
-    Example:
-        >>> signed(-41.23), signed(3)
-        ('−41.2', '+3.0')
-    """
-    return f"{points:+.1f}".replace("-", "−")
+    return NOTHING if one is None or other is None else signed(other.uar - one.uar)
 
 
 def number(value: float | None, digits: int = 2) -> str:
