@@ -17,6 +17,9 @@ from emovox.evaluation.study import is_done
 from emovox.evaluation.workers import running_mark
 from emovox.studies.running import PartPlan
 
+STUDY_EPOCHS = 100
+"""What networks are trained for unless their parameters say otherwise."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
@@ -85,23 +88,28 @@ def _state(store: CellStore, planned: Planned, known: Cell | None) -> str:
 
 
 class _Guess:
-    """Guesses a cell's time from those that are done: seconds for each training clip, by model, then by family."""
+    """Guesses a cell's time from those that are done: seconds for each training clip and epoch, by model or family."""
 
     def __init__(self, done: Sequence[Cell]) -> None:
         rates: dict[tuple[str, ...], list[float]] = {}
         for cell in done:
-            rate = sum(value for key, value in cell.seconds.items() if key.endswith("_cpu")) / max(
-                1, cell.clips["train"]
-            )
+            seconds = sum(value for name, value in cell.seconds.items() if name.endswith("_cpu"))
             for key in _keys(cell):
-                rates.setdefault(key, []).append(rate)
+                rates.setdefault(key, []).append(seconds / _work(cell))
         self._rates: Mapping[tuple[str, ...], float] = {key: float(np.mean(found)) for key, found in rates.items()}
 
     def seconds(self, cell: Cell) -> float | None:
         for key in _keys(cell):
             if key in self._rates:
-                return self._rates[key] * cell.clips["train"]
+                return self._rates[key] * _work(cell)
         return None
+
+
+def _work(cell: Cell) -> float:
+    """Count clips times epochs; of a network that is not trained yet, all epochs that it may take."""
+    default = STUDY_EPOCHS if cell.details["family"] == "network" else 1
+    wanted = cell.details["choice"]["parameters"].get("epochs", default)
+    return float(max(1, cell.clips["train"]) * cell.details.get("history", {}).get("epochs", wanted))
 
 
 def _keys(cell: Cell) -> tuple[tuple[str, ...], ...]:
