@@ -1,13 +1,19 @@
-"""Fixtures that tests share: real recordings where they are at hand, and sounds made on the spot."""
+"""Fixtures that tests share: real recordings where they are at hand, sounds and studies made on the spot."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
+
+if TYPE_CHECKING:
+    from emovox.studies.reading import StudyResults
+    from emovox.studies.report.elements import Section
 
 CORPORA = Path(__file__).parents[2] / "shared" / "corpora"
 WEIGHTS = Path(__file__).parents[2] / "shared" / "weights" / "whisper-base-encoder-3.safetensors"
@@ -46,3 +52,40 @@ def clip(voice: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return voice
     samples, _ = soundfile.read(CORPORA / "emodb" / "wav" / "03a01Fa.opus", dtype="float32")
     return samples
+
+
+@pytest.fixture(scope="session")
+def whole_study(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
+    """A made-up study of every kind of part, all of it finished."""
+    import reported_study
+
+    return reported_study.whole(tmp_path_factory.mktemp("whole") / "results")
+
+
+@pytest.fixture(scope="session")
+def whole_report(whole_study: StudyResults) -> Mapping[str, Section]:
+    """The sections of `whole_study`, by the name of the module that builds them, in their order."""
+    return _report(whole_study)
+
+
+@pytest.fixture(scope="session")
+def partial_study(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
+    """A made-up study of many kinds of parts of which much is missing, see `reported_study.partial`."""
+    import reported_study
+
+    return reported_study.partial(tmp_path_factory.mktemp("partial") / "results")
+
+
+@pytest.fixture(scope="session")
+def partial_report(partial_study: StudyResults) -> Mapping[str, Section]:
+    """The sections of `partial_study`, as those of `whole_report`."""
+    return _report(partial_study)
+
+
+def _report(study: StudyResults) -> Mapping[str, Section]:
+    from emovox.studies.report import sections
+
+    kinds = {plan.part.kind for plan in study.plans}
+    parts = [name for name in sections.BUILDERS if name in kinds]
+    names = ["gap", *parts, "significance", "groups", "differences", "origin"]
+    return dict(zip(names, sections.sections(study, source="studies/made-up.toml"), strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,31 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import reported_study
-from reported_study import (
-    MODELS,
-    begin,
-    by_name,
-    column,
-    config,
-    pictures,
-    share,
-    stored,
-    tables,
-    title_of,
-)
+from reported_study import MODELS, pictures, row_of, share, stored, tables, texts_of, title_of
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from emovox import manifest
 from emovox.errors import ProtocolError
 from emovox.studies import copies
-from emovox.studies.reading import StudyResults, read_study
-from emovox.studies.report import baselines, classical, gap, loso, networks, origin
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
-    """A study that is finished."""
-    return reported_study.whole(tmp_path_factory.mktemp("whole") / "results")
+from emovox.studies.reading import StudyResults
+from emovox.studies.report.elements import Section
+from emovox.studies.report.sections import gap
 
 
 @pytest.mark.parametrize(
@@ -43,59 +28,65 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
     [("random-25", "random split %"), ("speaker-5", "unseen speakers %"), ("corpus", "unseen corpora %")],
 )
 def test_the_gap_is_what_scikit_learn_says_of_the_stored_predictions(
-    study: StudyResults, protocol: str, head: str
+    whole_study: StudyResults, whole_report: Mapping[str, Section], protocol: str, head: str
 ) -> None:
-    table = tables(gap.section(study))[0]
+    table = tables(whole_report["gap"])[0]
     for name in MODELS:
-        truth, predicted, _ = stored(study, title_of(name, protocol), protocol)
-        assert column(table, name, head).split()[0] == share(balanced_accuracy_score(truth, predicted)), name
+        truth, predicted, _ = stored(whole_study, title_of(name, protocol), protocol)
+        assert row_of(table, name)[head].split()[0] == share(balanced_accuracy_score(truth, predicted)), name
 
 
-def test_the_classical_table_is_ours_beside_the_published_one(study: StudyResults) -> None:
-    table = tables(classical.section(study))[0]
-    truth, predicted, _ = stored(study, "svc", "random-25")
-    row = by_name(table)["svc"]
+def test_the_classical_table_is_ours_beside_the_published_one(
+    whole_study: StudyResults, whole_report: Mapping[str, Section]
+) -> None:
+    table = tables(whole_report["classical"])[0]
+    truth, predicted, _ = stored(whole_study, "svc", "random-25")
+    row = texts_of(table, "svc")
     assert row[-2:] == [f"{100 * accuracy_score(truth, predicted):.2f}", "62.87"]
     assert row[-4:-2] == [f"{f1_score(truth, predicted, average='weighted'):.2f}", "0.62"]
     assert row[2:7] == ["401.04", "0.97", "0.62", "98.00", "63.19"]
-    assert column(table, "svc", "test s") == "0.10"
-    other = tables(classical.section(study))[1]
-    truth, predicted, _ = stored(study, "svc", "speaker-5")
+    assert row_of(table, "svc")["test s"] == "0.10"
+    other = tables(whole_report["classical"])[1]
+    truth, predicted, _ = stored(whole_study, "svc", "speaker-5")
     index = list(other.columns).index("speakers: UAR %")
     figures = [f"{share(accuracy_score(truth, predicted))}", f"{f1_score(truth, predicted, average='weighted'):.3f}"]
-    assert by_name(other)["svc"][index + 1 : index + 3] == figures
+    assert texts_of(other, "svc")[index + 1 : index + 3] == figures
 
 
-def test_sizes_are_figures_of_models_fitted_at_that_size(study: StudyResults) -> None:
-    section = classical.section(study)
+def test_sizes_are_figures_of_models_fitted_at_that_size(
+    whole_study: StudyResults, whole_report: Mapping[str, Section]
+) -> None:
+    section = whole_report["classical"]
     assert len(pictures(section)) == 2
     assert ">10 % of the training data<" in pictures(section)[0].svg
     assert "published" in pictures(section)[0].svg
     assert "published" not in pictures(section)[1].svg
     table = tables(section)[2]
-    truth, predicted, _ = stored(study, "svc(size=0.1)", "speaker-5")
+    truth, predicted, _ = stored(whole_study, "svc(size=0.1)", "speaker-5")
     (start,) = [place for place, title in table.groups if title == "Unseen speakers"]
     row = next(row for row in table.rows[start:] if row[:2] == ["svc", "10 %"])
     assert row[5] == share(accuracy_score(truth, predicted))
     assert row[7].split()[0] == share(balanced_accuracy_score(truth, predicted))
 
 
-def test_networks_stand_beside_what_was_published(study: StudyResults) -> None:
-    table = tables(networks.section(study))[0]
-    row = by_name(table)["cnn-lstm-4"]
+def test_networks_stand_beside_what_was_published(
+    whole_study: StudyResults, whole_report: Mapping[str, Section]
+) -> None:
+    table = tables(whole_report["networks"])[0]
+    row = texts_of(table, "cnn-lstm-4")
     assert [row[2], row[3], row[4]] == ["510,983", "511,112", "511,112"]
     fewer = (
         "Epochs, at most: 100 (random split), 100 (unseen speakers), 30 (unseen corpora), instead of the study's 100: "
         "cnn-1 and cnn-lstm-4."
     )
-    assert fewer in tables(networks.section(study))[1].notes
-    assert fewer in tables(gap.section(study))[0].notes
-    truth, predicted, _ = stored(study, "cnn-lstm-4", "random-25")
+    assert fewer in tables(whole_report["networks"])[1].notes
+    assert fewer in tables(whole_report["gap"])[0].notes
+    truth, predicted, _ = stored(whole_study, "cnn-lstm-4", "random-25")
     assert row[-2:] == [f"{100 * accuracy_score(truth, predicted):.2f}", "92.21"]
 
 
-def test_baselines_by_what_they_see(study: StudyResults) -> None:
-    (table,) = tables(baselines.section(study))
+def test_baselines_by_what_they_see(whole_study: StudyResults, whole_report: Mapping[str, Section]) -> None:
+    (table,) = tables(whole_report["baselines"])
     assert [title for _, title in table.groups] == [
         "On the study's 180 features",
         "On eGeMAPS (88, openSMILE)",
@@ -103,14 +94,14 @@ def test_baselines_by_what_they_see(study: StudyResults) -> None:
         "What training and test share",
     ]
     for place, features in ((0, "classic"), (1, "egemaps")):
-        truth, predicted, _ = stored(study, f"svc-scaled(features={features})", "corpus")
+        truth, predicted, _ = stored(whole_study, f"svc-scaled(features={features})", "corpus")
         assert table.rows[place][7].split()[0] == share(balanced_accuracy_score(truth, predicted))
 
 
-def test_one_speaker_out_tells_every_speaker(study: StudyResults) -> None:
-    section = loso.section(study)
+def test_one_speaker_out_tells_every_speaker(whole_study: StudyResults, whole_report: Mapping[str, Section]) -> None:
+    section = whole_report["loso"]
     (table,) = tables(section)
-    truth, predicted, speakers = stored(study, "svc", "loso")
+    truth, predicted, speakers = stored(whole_study, "svc", "loso")
     own = [
         np.mean(
             [
@@ -121,53 +112,56 @@ def test_one_speaker_out_tells_every_speaker(study: StudyResults) -> None:
         for name in sorted(set(speakers))
     ]
     assert len(own) == sum(made_up_study.SPEAKERS.values())
-    row = by_name(table)["svc"]
+    row = texts_of(table, "svc")
     assert row[4:7] == [share(min(own)), share(float(np.median(own))), share(max(own))]
-    beside = balanced_accuracy_score(*stored(study, "svc", "speaker-5")[:2])
+    beside = balanced_accuracy_score(*stored(whole_study, "svc", "speaker-5")[:2])
     assert row[7].split()[0] == share(beside)
     assert "cnn-1, 20 epochs: 20 epochs with one speaker out, 100 with folds of several speakers." in table.notes
 
 
-def test_the_leak_table_counts_what_both_sides_share(study: StudyResults) -> None:
-    table = gap.leak_table(study)
+def test_the_leak_table_counts_what_both_sides_share(
+    whole_study: StudyResults, whole_report: Mapping[str, Section]
+) -> None:
+    table = gap.leak_table(whole_study)
     for key in ("random-25", "speaker-5", "corpus", "loso"):
-        folds = study.folds(key)
+        folds = whole_study.folds(key)
         group, known, copied = {0, 3, 200}, 0, 0
         for fold in folds:
-            heard = set(study.table["speaker"].iloc[fold.train])
-            known += sum(study.table["speaker"].iloc[row] in heard for row in fold.test)
+            heard = set(whole_study.table["speaker"].iloc[fold.train])
+            known += sum(whole_study.table["speaker"].iloc[row] in heard for row in fold.test)
             copied += len(group & {*fold.test.tolist()}) if group & {*fold.train.tolist()} else 0
         clips = sum(len(fold.test) for fold in folds)
-        assert column(table, key, "speaker known") == f"{share(known / clips)} % ({known:,})"
-        assert column(table, key, "copies") == str(copied)
-    assert column(table, "corpus", "copies") == "3"
+        assert row_of(table, key)["speaker known"] == f"{share(known / clips)} % ({known:,})"
+        assert row_of(table, key)["copies"] == str(copied)
+    assert row_of(table, "corpus")["copies"] == "3"
     for shown in (
-        tables(gap.section(study))[0],
-        tables(classical.section(study))[1],
-        tables(networks.section(study))[1],
-        tables(baselines.section(study))[0],
+        tables(whole_report["gap"])[0],
+        tables(whole_report["classical"])[1],
+        tables(whole_report["networks"])[1],
+        tables(whole_report["baselines"])[0],
     ):
-        row = by_name(shown)["copies of training clips"]
+        row = texts_of(shown, "copies of training clips")
         assert [text for text in row[1:] if text] == [
-            column(table, key, "copies") for key in ("random-25", "speaker-5", "corpus")
+            row_of(table, key)["copies"] for key in ("random-25", "speaker-5", "corpus")
         ]
-        row = by_name(shown)["speaker heard in training"]
+        row = texts_of(shown, "speaker heard in training")
         assert [text for text in row[1:] if text] == ["100.0 %", "0.0 %", "0.0 %"]
-    assert column(table, "random-25", "sentence known").endswith("unknown")
+    assert row_of(table, "random-25")["sentence known"].endswith("unknown")
 
 
 def test_copies_that_nobody_looked_for_are_not_called_none(tmp_path: Path) -> None:
-    begin(config(), made_up_study.made_up_table(), tmp_path)
-    table = gap.leak_table(read_study(config(), tmp_path))
+    table = gap.leak_table(reported_study.nothing(tmp_path, "classical"))
     assert {row[-1] for row in table.rows} == {"not counted"}
     assert any("nobody has looked" in note for note in table.notes)
 
 
-def test_several_revisions_and_machines_are_counted(study: StudyResults) -> None:
-    rows = by_name(tables(origin.section(study))[1])
-    assert "[" not in rows["software"][1]
-    assert rows["seed"][1] == "7"
-    assert rows["manifest"][1].startswith(manifest.fingerprint(study.table))
+def test_several_revisions_and_machines_are_counted(
+    whole_study: StudyResults, whole_report: Mapping[str, Section]
+) -> None:
+    table = tables(whole_report["origin"])[1]
+    assert "[" not in texts_of(table, "software")[1]
+    assert texts_of(table, "seed")[1] == "7"
+    assert texts_of(table, "manifest")[1].startswith(manifest.fingerprint(whole_study.table))
 
 
 def test_copies_are_looked_for_once_and_stay_valid_when_rows_are_added(

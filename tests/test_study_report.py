@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,26 +14,16 @@ import made_up_study
 import numpy as np
 import pytest
 import reported_study
-from reported_study import (
-    SKILL,
-    STUDY,
-    begin,
-    column,
-    config,
-    pictures,
-    share,
-    stored,
-    tables,
-    title_of,
-)
+from reported_study import pictures, row_of, share, stored, tables, title_of, written
 from sklearn.metrics import balanced_accuracy_score
 from typer.testing import CliRunner
 
 from emovox import manifest
 from emovox.cli.main import app
 from emovox.errors import ParameterError, ProtocolError
+from emovox.studies.config import StudyConfig
 from emovox.studies.reading import StudyResults, read_study
-from emovox.studies.report import gap, networks, sections
+from emovox.studies.report import sections
 from emovox.studies.report.elements import Picture, Section
 from emovox.studies.report.front import front
 from emovox.studies.report.markdown import concrete, escape, write_markdown
@@ -41,40 +32,15 @@ from emovox.studies.report.page import write_html
 HOSTILE = '<script>alert("x")</script> & $\\frac{a}{b}$ | *b* `c`'
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
-    """A study that is finished."""
-    return reported_study.whole(tmp_path_factory.mktemp("whole") / "results")
-
-
-@pytest.fixture(scope="module")
-def partial(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
-    """A study of which no network is there, some folds are missing, and some failed."""
-    out = tmp_path_factory.mktemp("partial") / "results"
-    begin(config(), made_up_study.made_up_table(), out)
-    return made_up_study.fill(
-        config(),
-        out,
-        skill=SKILL,
-        wanted=lambda one: (
-            one.cell.details["family"] != "network"
-            and not (one.task.model == "k-neighbors" and one.task.key.protocol == "speaker-5" and one.task.key.fold > 2)
-        ),
-        failed=lambda one: one.task.model == "svc" and one.task.key.protocol == "corpus",
-    )
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
+def hostile(out: Path) -> StudyResults:
     """A study whose names would do harm on a page or in a table."""
-    out = tmp_path_factory.mktemp("hostile") / "results"
     table = made_up_study.made_up_table()
     table.loc[table["corpus"] == "emodb", "corpus"] = HOSTILE
     table.loc[table["speaker"] == "ravdess-00", "speaker"] = HOSTILE
-    text = STUDY.replace("A made-up study", "T").replace('"esd"', '"e<b>|"')
-    read = config(text).model_copy(update={"title": HOSTILE})
-    begin(read, table, out)
-    return made_up_study.fill(read, out, skill=SKILL)
+    text = written("networks", "loso").replace('"esd"', '"e<b>|"')
+    read = StudyConfig.model_validate(tomllib.loads(text)).model_copy(update={"title": HOSTILE})
+    made_up_study.begin(read, table, out)
+    return made_up_study.fill(read, out)
 
 
 @dataclass
@@ -126,40 +92,39 @@ class Page(HTMLParser):
         return " ".join(self.text.split())
 
 
-@pytest.fixture(scope="module")
-def built(study: StudyResults) -> list[Section]:
-    return sections.sections(study, source="studies/made-up.toml")
-
-
-def page_of(study: StudyResults, path: Path, found: Sequence[Section] | None = None) -> tuple[str, Page]:
-    write_html(study, path, found=found)
+def page_of(
+    study: StudyResults, path: Path, found: Iterable[Section] | None = None, *, source: str = "STUDY.toml"
+) -> tuple[str, Page]:
+    write_html(study, path, found=None if found is None else list(found), source=source)
     text = path.read_text(encoding="utf-8")
     page = Page(text)
     page.close()
     return text, page
 
 
-def test_the_front_states_the_gap_and_what_is_missing(study: StudyResults, partial: StudyResults) -> None:
-    head = front(study)
+def test_the_front_states_the_gap_and_what_is_missing(whole_study: StudyResults, partial_study: StudyResults) -> None:
+    head = front(whole_study)
     for protocol in ("random-25", "speaker-5", "corpus"):
         reached = [
-            balanced_accuracy_score(*stored(study, title, protocol)[:2])
-            for name in ("decision-tree", "k-neighbors", "svc", "cnn-1", "cnn-lstm-4", "two-branch (adamax)")
+            balanced_accuracy_score(*stored(whole_study, title, protocol)[:2])
+            for name in ("decision-tree", "random-forest", "svc", "cnn-1", "cnn-lstm-4", "two-branch (adamax)")
             for title in [title_of(name, protocol)]
         ]
         assert f"{share(float(np.median(reached)))} %" in head.finding
     assert "6 models of the study" in head.finding
     assert "guessing gives 14.3 %" in head.finding
     assert head.warnings == [note for note in head.warnings if "ESD and CUSTOM are absent" in note]
-    (absent, left) = front(partial).warnings
+    (absent, left) = front(partial_study).warnings
     assert "ESD and CUSTOM" in absent
-    done, planned = re.search(r"Not finished yet: (\d+) of (\d+) cells, of which 3 failed", left).groups()  # type: ignore[union-attr]
-    assert int(planned) == len({one.task.key for plan in partial.plans for one in plan.cells})
+    done, planned = re.search(r"Not finished yet: (\d+) of (\d+) cells, of which 5 failed", left).groups()  # type: ignore[union-attr]
+    assert int(planned) == len({one.task.key for plan in partial_study.plans for one in plan.cells})
     assert 0 < int(done) < int(planned)
 
 
-def test_the_page_is_whole_and_needs_nothing_else(study: StudyResults, built: list[Section], tmp_path: Path) -> None:
-    text, page = page_of(study, tmp_path / "report.html", built)
+def test_the_page_is_whole_and_needs_nothing_else(
+    whole_study: StudyResults, whole_report: Mapping[str, Section], tmp_path: Path
+) -> None:
+    text, page = page_of(whole_study, tmp_path / "report.html", whole_report.values())
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
     assert {link[0] for link in page.links} == {"#"}
@@ -176,12 +141,14 @@ def test_the_page_is_whole_and_needs_nothing_else(study: StudyResults, built: li
         assert f"Table {number}." in page.words
     for told in ("emovox study run studies/made-up.toml", "broken.wav (unreadable)", "calm 5", np.__version__):
         assert told in page.words
-    assert manifest.fingerprint(study.table) in page.words
+    assert manifest.fingerprint(whole_study.table) in page.words
 
 
-def test_the_page_shows_every_table_as_it_was_built(study: StudyResults, built: list[Section], tmp_path: Path) -> None:
-    _, page = page_of(study, tmp_path / "report.html", built)
-    all_tables = [table for section in built for table in tables(section)]
+def test_the_page_shows_every_table_as_it_was_built(
+    whole_study: StudyResults, whole_report: Mapping[str, Section], tmp_path: Path
+) -> None:
+    _, page = page_of(whole_study, tmp_path / "report.html", whole_report.values())
+    all_tables = [table for section in whole_report.values() for table in tables(section)]
     assert len(all_tables) == len(page.tables)
     for table, rows in zip(all_tables, page.tables, strict=True):
         body = [row for row in rows if len(row) == len(table.columns)][any(table.columns) :]
@@ -190,39 +157,47 @@ def test_the_page_shows_every_table_as_it_was_built(study: StudyResults, built: 
         ]
 
 
-def test_partial_data_is_called_partial(partial: StudyResults, tmp_path: Path) -> None:
-    _, page = page_of(partial, tmp_path / "report.html")
+def test_partial_data_is_called_partial(
+    partial_study: StudyResults, partial_report: Mapping[str, Section], tmp_path: Path
+) -> None:
+    _, page = page_of(partial_study, tmp_path / "report.html", partial_report.values())
     assert page.open == []
-    table = tables(gap.section(partial))[0]
-    assert column(table, "k-neighbors", "unseen speakers %").endswith("(3 of 5 folds)")
-    assert column(table, "svc", "unseen corpora %") == "failed"
-    assert column(table, "cnn-1", "random split %") == "not yet"
-    figures = pictures(gap.section(partial))[0].svg
+    table = tables(partial_report["gap"])[0]
+    assert row_of(table, "random-forest")["unseen speakers %"].endswith("(2 of 5 folds)")
+    assert row_of(table, "svc")["unseen corpora %"] == "failed"
+    assert row_of(table, "cnn-1")["random split %"] == "not yet"
+    figures = pictures(partial_report["gap"])[0].svg
     assert ">svc<" in figures
     assert ">cnn-1<" not in figures
     assert "the training diverged" in page.words
-    assert "No result yet." in networks.section(partial).finding
-    assert not networks.section(partial).content
+    assert "No result yet." in partial_report["networks"].finding
+    assert not partial_report["networks"].content
 
 
 def test_nothing_computed_makes_a_page_without_figures(tmp_path: Path) -> None:
-    begin(config(), made_up_study.made_up_table(), tmp_path / "results")
-    found = read_study(config(), tmp_path / "results")
-    _, page = page_of(found, tmp_path / "report.html")
+    study = reported_study.nothing(tmp_path)
+    found = sections.sections(study)
+    of_results = found[1:-2]
+    assert len(of_results) == len(sections.BUILDERS) + 2
+    for section in of_results:
+        assert section.content == ()
+        assert section.finding.startswith("No result yet. Not computed yet: ")
+    _, page = page_of(study, tmp_path / "report.html", found)
     assert "svg" not in page.tags
     assert "the gap is not known yet" in page.words
     with pytest.raises(ProtocolError, match="holds no study"):
-        read_study(config(), tmp_path / "none")
+        read_study(reported_study.config(), tmp_path / "none")
 
 
-def test_names_are_text_wherever_they_stand(hostile: StudyResults, tmp_path: Path) -> None:
-    found = sections.sections(hostile)
-    text, page = page_of(hostile, tmp_path / "report.html", found)
+def test_names_are_text_wherever_they_stand(tmp_path: Path) -> None:
+    study = hostile(tmp_path)
+    found = sections.sections(study)
+    text, page = page_of(study, tmp_path / "report.html", found)
     assert page.open == []
     assert "script" not in page.tags
     assert "<script" not in text
     assert " ".join(HOSTILE.split()) in page.words
-    write_markdown(hostile, tmp_path / "report.md", pictures=tmp_path / "pictures", found=found)
+    write_markdown(study, tmp_path / "report.md", pictures=tmp_path / "pictures", found=found)
     lines = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "<script" not in lines
     assert well_formed(lines)
@@ -246,12 +221,13 @@ def well_formed(text: str) -> bool:
 
 
 def test_markdown_has_the_same_tables_and_pictures_for_both_themes(
-    study: StudyResults, built: list[Section], tmp_path: Path
+    whole_study: StudyResults, whole_report: Mapping[str, Section], tmp_path: Path
 ) -> None:
+    built = list(whole_report.values())
     folder = tmp_path / "made" / "pictures"
     folder.mkdir(parents=True)
     (folder / "figure-99.svg").write_text("old")
-    write_markdown(study, tmp_path / "made.md", pictures=folder, found=built)
+    write_markdown(whole_study, tmp_path / "made.md", pictures=folder, found=built)
     text = (tmp_path / "made.md").read_text(encoding="utf-8")
     assert well_formed(text)
     assert str(tmp_path) not in text
@@ -273,33 +249,35 @@ def test_markdown_has_the_same_tables_and_pictures_for_both_themes(
         concrete('<svg viewBox="0 0 1 1" fill="var(--sparkle)"/>')
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
+    """A finished study of one part, for what does not depend on the parts."""
+    return reported_study.whole(tmp_path_factory.mktemp("small") / "results", "networks")
+
+
 def test_the_command_writes_both_and_always_the_same(
-    study: StudyResults, built: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: StudyResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("made.toml").write_text(STUDY.replace('"results"', json.dumps(str(study.store.folder))), encoding="utf-8")
+    file = written("networks").replace('"results"', json.dumps(str(small.store.folder)))
+    Path("made.toml").write_text(file, encoding="utf-8")
     answer = CliRunner().invoke(
         app, ["study", "report", "made.toml", "-o", "out/page.html", "--markdown", "out/made.md"]
     )
     assert answer.exit_code == 0, answer.output
     text = Path("out/page.html").read_text(encoding="utf-8")
-    assert (
-        text.replace("report made.toml", "report studies/made-up.toml").replace(
-            "run made.toml", "run studies/made-up.toml"
-        )
-        == page_of(study, tmp_path / "again.html", built)[0]
-    )
+    assert text == page_of(small, tmp_path / "again.html", source="made.toml")[0]
     assert list(Path("out/made/pictures").glob("figure-1.svg"))
     failed = CliRunner().invoke(app, ["study", "report", "made.toml", "--results", "nothing"])
     assert isinstance(failed.exception, ProtocolError)
 
 
 def test_a_study_named_by_its_whole_path_does_not_tell_it(
-    study: StudyResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: StudyResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sections, "BUILDERS", {})
-    (tmp_path / "made.toml").write_text(STUDY, encoding="utf-8")
-    options = ["--results", str(study.store.folder), "-o", str(tmp_path / "page.html")]
+    (tmp_path / "made.toml").write_text(written("networks"), encoding="utf-8")
+    options = ["--results", str(small.store.folder), "-o", str(tmp_path / "page.html")]
     assert CliRunner().invoke(app, ["study", "report", str(tmp_path / "made.toml"), *options]).exit_code == 0
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "emovox study report made.toml" in text

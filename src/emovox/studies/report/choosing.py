@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from emovox.evaluation.metrics import Scores
 from emovox.models.catalog import find
 from emovox.studies.config import Kind
 from emovox.studies.reading import Result, StudyResults
-from emovox.studies.report.elements import Section
-from emovox.studies.report.phrases import most_epochs, remaining
 
 REFERENCE_KINDS: Collection[Kind] = ("classical", "networks", "optimizers")
 """Parts that hold the reference study's own models."""
+
+OWN_MODEL = "speechnet"
+"""This package's own network."""
 
 
 def planned(study: StudyResults, *kinds: Kind) -> list[Result]:
@@ -34,17 +35,6 @@ def under(results: Sequence[Result], protocol: str) -> list[Result]:
     return [result for result in results if result.protocol["name"] == protocol]
 
 
-def by_protocol(results: Iterable[Result], name: Callable[[Result], str]) -> dict[str, dict[str, Result]]:
-    """Sort results by name, then by the name of the protocol; of several of one name the one with most epochs stays."""
-    found: dict[str, dict[str, Result]] = {}
-    for result in results:
-        of_name = found.setdefault(name(result), {})
-        before = of_name.get(result.protocol["name"])
-        if before is None or most_epochs(result) > most_epochs(before):
-            of_name[result.protocol["name"]] = result
-    return found
-
-
 def is_plain(result: Result) -> bool:
     """Whether a model is that of the catalogue but for its epochs: own input and parameters, all training rows."""
     choice = result.choice
@@ -64,18 +54,29 @@ def scores_of(result: Result) -> Scores:
     return result.scores
 
 
+def final(result: Result | None) -> Scores | None:
+    """Give the scores of a result whose folds are all finished."""
+    return result.scores if result is not None and result.complete else None
+
+
 def best(results: Sequence[Result]) -> Result | None:
     """Give the begun result with the highest UAR; None without any."""
     return max(begun(results), key=lambda one: scores_of(one).uar, default=None)
+
+
+def best_row(results: Sequence[Result | None]) -> tuple[int, ...]:
+    """Give the place of the finished result with the highest UAR, to stress its row; empty without any."""
+    scores = [final(result) for result in results]
+    found = [(one.uar, place) for place, one in enumerate(scores) if one is not None]
+    return (max(found)[1],) if found else ()
+
+
+def own(results: Sequence[Result]) -> Result | None:
+    """Give the result of this package's own network as it is in the catalogue; None without it."""
+    return next((one for one in results if one.title == OWN_MODEL), None)
 
 
 def on_unseen_speakers(study: StudyResults, *kinds: Kind) -> list[Result]:
     """Give the finished results on unseen speakers of models that were given whole training parts."""
     found = under(planned(study, *kinds), "speaker")
     return [one for one in found if one.complete and one.choice["size"] == 1]
-
-
-def nothing_yet(title: str, results: Sequence[Result]) -> Section:
-    """Give the section of a part without any finished result."""
-    finding = f"No result yet. {remaining(results)}" if results else "The study has no such part."
-    return Section(title=title, finding=finding)

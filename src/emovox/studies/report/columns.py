@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from emovox.studies.report.elements import Table
-from emovox.studies.report.wording import NOT_YET, PUBLISHED
+from emovox.studies.report.missing import NOT_YET
+from emovox.studies.report.words import PUBLISHED
 
 INTERVAL = re.compile(r"(?P<value>.*?) (?P<interval>\[[^\[\]]*\]c?)(?P<rest>.*)", re.DOTALL)
 """A cell with a value and its interval."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from emovox.evaluation.metrics import MINIMUM_SPEAKERS
 from emovox.studies.reading import StudyResults
-from emovox.studies.report.gap import headline
-from emovox.studies.report.phrases import absent, listed
+from emovox.studies.report.missing import absent
+from emovox.studies.report.sections.gap import headline
+from emovox.studies.report.words import listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +58,8 @@ def _count(study: StudyResults) -> tuple[int, int, int]:
 def _warnings(study: StudyResults) -> list[str]:
     about = study.about
     notes = []
-    if absent(study):
-        notes.append(f"{absent(study)} The reference study has all of its corpora; every figure here is without them.")
+    for gone in absent(study):
+        notes.append(f"{gone} The reference study has all of its corpora; every figure here is without them.")
     synthetic = [one["name"] for one in about["corpora"] if one["synthetic"]]
     if synthetic:
         notes.append(

@@ -13,10 +13,10 @@ from emovox.studies.reading import StudyResults
 from emovox.studies.report.columns import INTERVAL, text_columns
 from emovox.studies.report.elements import Section
 from emovox.studies.report.front import Front, front
+from emovox.studies.report.missing import NOT_YET
 from emovox.studies.report.numbering import Item, numbered
-from emovox.studies.report.phrases import NOTHING
 from emovox.studies.report.sections import sections
-from emovox.studies.report.wording import NOT_YET
+from emovox.studies.report.words import NOTHING
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -9,20 +9,13 @@ import numpy as np
 from emovox.evaluation.groups import UNKNOWN, GroupScores, by_group
 from emovox.evaluation.report import percent
 from emovox.studies.reading import Result, StudyResults
-from emovox.studies.report.choosing import (
-    REFERENCE_KINDS,
-    best,
-    nothing_yet,
-    on_unseen_speakers,
-    planned,
-    scores_of,
-    under,
-)
+from emovox.studies.report.choosing import REFERENCE_KINDS, best, on_unseen_speakers, own, planned, scores_of, under
 from emovox.studies.report.elements import Picture, Section, Table
-from emovox.studies.report.panels import with_shapes
-from emovox.studies.report.phrases import INTERVAL_NOTE, NOTHING, listed, names, settings, uar_text, with_interval
-from emovox.studies.report.pictures_speakers import speaker_strip
-from emovox.studies.report.significance import OWN_MODEL
+from emovox.studies.report.missing import nothing_yet
+from emovox.studies.report.pictures.speakers import speaker_strip
+from emovox.studies.report.pictures.style import with_shapes
+from emovox.studies.report.settings import INTERVAL_NOTE, setting_notes, tested_classes
+from emovox.studies.report.words import NOTHING, listed, model_names, uar_text, with_interval
 
 TITLE = "For whom it works"
 
@@ -41,7 +34,7 @@ def section(study: StudyResults) -> Section:
     chosen = choose(study)
     if not chosen:
         return nothing_yet(TITLE, under(planned(study, *REFERENCE_KINDS, "baselines"), "speaker"))
-    named = {names(chosen)[one.title]: one for one in chosen}
+    named = {model_names(chosen)[one.title]: one for one in chosen}
     found = {name: {(group.column, group.value): group for group in grouped(one)} for name, one in named.items()}
     return Section(
         title=TITLE,
@@ -63,10 +56,10 @@ def section(study: StudyResults) -> Section:
 def choose(study: StudyResults) -> list[Result]:
     """Take our own model, the best reference model and the best other baseline, those that are finished."""
     baselines = on_unseen_speakers(study, "baselines")
-    own = next((one for one in baselines if one.title == OWN_MODEL), None)
+    ours = own(baselines)
     reference = best(on_unseen_speakers(study, *REFERENCE_KINDS))
-    other = best([one for one in baselines if one is not own])
-    return [one for one in (own, reference, other) if one is not None]
+    other = best([one for one in baselines if one is not ours])
+    return [one for one in (ours, reference, other) if one is not None]
 
 
 def grouped(result: Result) -> list[GroupScores]:
@@ -135,7 +128,7 @@ def _table(chosen: Sequence[Result], found: Found) -> Table:
         groups=groups,
         strong=[0],
         notes=[
-            *settings(chosen),
+            *setting_notes(chosen),
             INTERVAL_NOTE,
             *(_missing_note(missing) if missing else []),
         ],
@@ -160,7 +153,7 @@ def _speaker_table(chosen: Sequence[Result], found: Found) -> Table:
         title="UAR % of each unseen speaker",
         columns=["speaker", "clips", *found],
         rows=rows,
-        notes=[*settings(chosen), "So few clips of one person give no useful interval."],
+        notes=[*setting_notes(chosen), "So few clips of one person give no useful interval."],
     )
 
 
@@ -172,7 +165,7 @@ def _picture(chosen: Sequence[Result], found: Found) -> Picture:
         for (column, value), one in groups.items():
             if column == "speaker" and value != UNKNOWN:
                 strips[of_corpus[value]].setdefault(name, []).append(one.uar)
-    classes = sum(1 for row in scores_of(chosen[0]).report[: len(chosen[0].labels)] if row.support)
+    classes = tested_classes(scores_of(chosen[0]))
     return Picture(
         svg=speaker_strip(strips, chance=1 / classes),
         caption="UAR of each unseen speaker, a mark each, by corpus and model; the line upwards is the median. "

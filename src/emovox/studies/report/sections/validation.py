@@ -6,21 +6,12 @@ from emovox.evaluation.cells import VALIDATION
 from emovox.evaluation.metrics import Scores
 from emovox.evaluation.report import percent
 from emovox.studies.reading import Result, StudyResults
-from emovox.studies.report.choosing import begun, nothing_yet, planned, scores_of
+from emovox.studies.report.choosing import begun, planned, scores_of
 from emovox.studies.report.elements import Picture, Section, Table
-from emovox.studies.report.phrases import (
-    DIFFERENT_DATA,
-    INTERVAL_NOTE,
-    NOTHING,
-    accuracy_text,
-    mean_range,
-    model_name,
-    remaining,
-    settings,
-    uar_text,
-    why_missing,
-)
-from emovox.studies.report.pictures_confusion import confusion_picture
+from emovox.studies.report.missing import nothing_yet, remaining, why_missing
+from emovox.studies.report.pictures.confusion import confusion_picture
+from emovox.studies.report.settings import DIFFERENT_DATA, INTERVAL_NOTE, setting_notes
+from emovox.studies.report.words import NOTHING, accuracy_text, mean_range, model_name, uar_text
 
 TITLE = "The validation study: 64/16/20"
 
@@ -38,7 +29,6 @@ def section(study: StudyResults) -> Section:
     content: list[Table | Picture] = [_accuracies(results)]
     for result in finished:
         content += [_picture(result), _report(result)]
-    missing = remaining(results)
     return Section(
         title=TITLE,
         finding=_finding(finished[0]),
@@ -46,7 +36,7 @@ def section(study: StudyResults) -> Section:
             "Drawn by chance: 64 % of the clips are fitted, 16 % validate (early stopping, learning rate, best epoch), "
             "20 % are tested. The same speakers, and the same sentences in the same voices, are in all three, so "
             "validation and test agree with each other here, and neither says what a new voice gets.",
-            *([missing] if missing else []),
+            *remaining(results),
         ],
         content=content,
     )
@@ -77,7 +67,7 @@ def _accuracies(results: list[Result]) -> Table:
         columns=("part", "clips", "accuracy %", "UAR %", "published accuracy %", "epochs run"),
         rows=rows,
         notes=[
-            *settings(results),
+            *setting_notes(results),
             f"{INTERVAL_NOTE} The validation rows chose the epoch, so their figure is a little flattering.",
             f"{DIFFERENT_DATA} The study's summary also gives 96.48 and 95.74 for this: those are figures of its "
             "optimiser table.",

@@ -8,23 +8,11 @@ from emovox.evaluation.figures import comparison
 from emovox.evaluation.metrics import MINIMUM_SPEAKERS
 from emovox.evaluation.report import percent
 from emovox.studies.reading import Result, StudyResults
-from emovox.studies.report.choosing import begun, nothing_yet, planned, scores_of
+from emovox.studies.report.choosing import begun, planned, scores_of
 from emovox.studies.report.elements import Picture, Section, Table
-from emovox.studies.report.phrases import (
-    DIFFERENT_DATA,
-    INTERVAL_NOTE,
-    NOTHING,
-    absent,
-    listed,
-    mean_range,
-    model_name,
-    most_epochs,
-    of_folds,
-    remaining,
-    settings,
-    uar_text,
-    why_missing,
-)
+from emovox.studies.report.missing import absent, nothing_yet, of_folds, remaining, why_missing
+from emovox.studies.report.settings import DIFFERENT_DATA, INTERVAL_NOTE, most_epochs, setting_notes, tested_classes
+from emovox.studies.report.words import NOTHING, accuracy_alone, listed, mean_range, model_name, uar_text
 
 TITLE = "The custom model corpus by corpus"
 
@@ -45,7 +33,6 @@ def section(study: StudyResults) -> Section:
     content: list[Table | Picture] = [_table(study, known, unseen)]
     if begun(results):
         content.append(_picture(known, unseen))
-    notes = [absent(study), remaining(results)]
     return Section(
         title=TITLE,
         finding=_finding(known, unseen),
@@ -55,7 +42,8 @@ def section(study: StudyResults) -> Section:
             "speakers elsewhere).",
             "A corpus with few speakers can hardly be tested on unseen ones: with two, one trains and the other is "
             "tested, and what comes out says how alike these two people sound.",
-            *filter(None, notes),
+            *absent(study),
+            *remaining(results),
         ],
         content=content,
     )
@@ -92,7 +80,7 @@ def _table(study: StudyResults, known: Sequence[Result], unseen: Sequence[Result
         rows=rows,
         groups=groups,
         notes=[
-            *settings([*known, *unseen]),
+            *setting_notes([*known, *unseen]),
             INTERVAL_NOTE + (f" Fewer than {MINIMUM_SPEAKERS} speakers: {listed(few)}." if few else ""),
             f"{DIFFERENT_DATA} The study chose the epoch on the test part. Its RAVDESS held songs and renamed TESS "
             "clips, its TESS held copies; ours are the official speech recordings.",
@@ -111,9 +99,9 @@ def _row(result: Result, heading: str) -> list[str]:
         corpus + of_folds(result),
         f"{scores.clips:,}",
         str(scores.speakers),
-        str(sum(1 for row in scores.report[: len(scores.labels)] if row.support)),
+        str(tested_classes(scores)),
         mean_range([history["epochs"] for history in result.histories]),
-        percent(scores.accuracy),
+        accuracy_alone(scores),
         told,
         uar_text(scores),
     ]
@@ -129,7 +117,7 @@ def _picture(known: Sequence[Result], unseen: Sequence[Result]) -> Picture:
         for heading, results in ((_KNOWN, known), (_UNSEEN, unseen))
     }
     found = list(dict.fromkeys(corpus for values in series.values() for corpus in values))
-    classes = {corpus_of(one): _classes(one) for one in begun([*known, *unseen])}
+    classes = {corpus_of(one): tested_classes(scores_of(one)) for one in begun([*known, *unseen])}
     fewer = [
         f"{corpus} {percent(1 / number)} %" for corpus, number in classes.items() if number < max(classes.values())
     ]
@@ -147,7 +135,3 @@ def _picture(known: Sequence[Result], unseen: Sequence[Result]) -> Picture:
 def corpus_of(result: Result) -> str:
     """Name the corpus within which a result was obtained."""
     return str(result.protocol["key"]).rpartition("-in-")[2]
-
-
-def _classes(result: Result) -> int:
-    return sum(1 for row in scores_of(result).report[: len(result.labels)] if row.support)

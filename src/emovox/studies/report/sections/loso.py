@@ -9,11 +9,13 @@ import numpy as np
 from emovox.evaluation.metrics import confusion, uar
 from emovox.evaluation.report import percent
 from emovox.studies.reading import Result, StudyResults
-from emovox.studies.report.choosing import begun, is_plain, nothing_yet, planned, under
-from emovox.studies.report.drawing import spread
+from emovox.studies.report.choosing import begun, best_row, final, is_plain, planned, under
 from emovox.studies.report.elements import Picture, Section, Table
-from emovox.studies.report.phrases import INTERVAL_NOTE, NOTHING, most_epochs, names, remaining, uar_text
-from emovox.studies.report.wording import FAILED, NOT_YET, best_row, cell, chance, change_text, described, final
+from emovox.studies.report.missing import figure_text, nothing_yet, reason, remaining
+from emovox.studies.report.pictures.speakers import speaker_rows
+from emovox.studies.report.protocols import change_text
+from emovox.studies.report.settings import INTERVAL_NOTE, chance, leak_notes, most_epochs, setting_paragraphs
+from emovox.studies.report.words import NOTHING, accuracy_alone, f1_alone, model_names, uar_text
 
 TITLE = "One speaker out"
 
@@ -27,11 +29,11 @@ def section(study: StudyResults) -> Section:
     done = sorted((one for one in results if one.complete), key=lambda one: -(one.scores.uar if one.scores else 0.0))
     content: list[Picture | Table] = []
     if done:
-        titles = names(results)
+        titles = model_names(results)
         rows = {titles[result.title]: _by_corpus(result) for result in done}
         content.append(
             Picture(
-                svg=spread(rows, label="a speaker's UAR, per cent", chance=chance(study)),
+                svg=speaker_rows(rows, label="a speaker's UAR, per cent", chance=chance(study)),
                 caption="A point a speaker: the mean recall of the emotions that he or she speaks, when the model was "
                 "trained on all others. Line: median of the speakers. Only models whose folds are all finished.",
                 alternative=_finding(results),
@@ -40,7 +42,7 @@ def section(study: StudyResults) -> Section:
     return Section(
         title=TITLE,
         finding=_finding(results),
-        paragraphs=described(begun(results)),
+        paragraphs=setting_paragraphs(begun(results)),
         content=[*content, _table(results, folds)],
     )
 
@@ -61,7 +63,7 @@ def _by_corpus(result: Result) -> dict[str, list[float]]:
     corpus_of = dict(zip(result.column("speaker", taken), result.column("corpus", taken), strict=True))
     found: dict[str, list[float]] = {str(corpus): [] for corpus in sorted(set(corpus_of.values()))}
     for speaker, recall in speaker_recalls(result).items():
-        found[str(corpus_of[speaker])].append(100 * recall)
+        found[str(corpus_of[speaker])].append(recall)
     return found
 
 
@@ -84,24 +86,24 @@ def _finding(results: list[Result]) -> str:
 
 
 def _table(results: list[Result], folds: Mapping[str, Result]) -> Table:
-    titles = names(results)
+    titles = model_names(results)
     rows = []
     for result in results:
         if result.scores is None:
-            rows.append([titles[result.title], FAILED if result.failures else NOT_YET, *[NOTHING] * 7])
+            rows.append([titles[result.title], reason(result), *[NOTHING] * 7])
             continue
         recalls = list(speaker_recalls(result).values())
         same = folds.get(str(result.choice["name"]))
         rows.append(
             [
                 titles[result.title],
-                cell(result, uar_text),
-                percent(result.scores.accuracy),
-                f"{result.scores.weighted_f1:.3f}",
+                figure_text(result, uar_text),
+                accuracy_alone(result.scores),
+                f1_alone(result.scores),
                 percent(min(recalls)),
                 percent(float(np.median(recalls))),
                 percent(max(recalls)),
-                cell(same, uar_text),
+                figure_text(same, uar_text),
                 change_text(same, result),
             ]
         )
@@ -113,12 +115,10 @@ def _table(results: list[Result], folds: Mapping[str, Result]) -> Table:
         for result in fewer
         if result.choice["name"] in folds
     ]
-    notes += [f"Leak: {shared}." for shared in dict.fromkeys(result.shared for result in results) if shared]
-    left = remaining(results)
     return Table(
         title="One speaker out, and beside it folds of several speakers",
         columns=["model", "UAR %", "acc. %", "F1", "lowest", "median", "highest", "in folds: UAR %", "difference"],
         rows=rows,
         strong=best_row(results),
-        notes=[*notes, *([left] if left else [])],
+        notes=[*notes, *leak_notes(results), *remaining(results)],
     )

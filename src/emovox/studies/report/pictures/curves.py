@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from emovox.evaluation.figures import SERIES, as_svg
-from emovox.studies.report.panels import page_style, panels, title
+from emovox.studies.report.pictures.style import close_grid, page_style, panels, title
 
 _COLUMNS = 4
 
@@ -54,18 +54,13 @@ def learning_curves(trainings: Mapping[str, Mapping[str, Curves]], measure: Lite
     """
     ways = list(dict.fromkeys(way for of_panel in trainings.values() for way in of_panel))
     rows = -(-len(trainings) // _COLUMNS)
-    with page_style():
+    with page_style(formulas=True):
         figure, axes = panels(rows, min(_COLUMNS, len(trainings)), 0.5 + 1.9 * rows, sharex=True, sharey=True)
         for panel, (name, of_panel) in zip(axes.flat, trainings.items(), strict=False):
             title(panel, name)
             for way, curves in of_panel.items():
                 _draw(panel, curves, measure, SERIES[ways.index(way) % len(SERIES)])
-        for panel in axes.flat[len(trainings) :]:
-            panel.set_visible(False)
-        for column in range(axes.shape[1]):
-            lowest = axes.flat[: len(trainings)][column :: axes.shape[1]][-1]
-            lowest.set_xlabel("epoch")
-            lowest.tick_params(labelbottom=True)
+        close_grid(axes, len(trainings), "epoch")
         for panel in axes[:, 0]:
             panel.set_ylabel("accuracy, per cent" if measure == "accuracy" else "loss")
         if measure == "accuracy":

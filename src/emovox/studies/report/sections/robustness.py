@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,23 +14,14 @@ from emovox.evaluation.planning import SAMPLE_PER_SPEAKER
 from emovox.evaluation.report import percent
 from emovox.evaluation.significance import Comparison, compare
 from emovox.studies.reading import Result, StudyResults
-from emovox.studies.report.choosing import begun, nothing_yet, planned
+from emovox.studies.report.choosing import begun, planned
 from emovox.studies.report.elements import Picture, Section, Table
-from emovox.studies.report.panels import MARKERS, with_shapes
-from emovox.studies.report.phrases import (
-    INTERVAL_NOTE,
-    NOTHING,
-    listed,
-    model_name,
-    of_folds,
-    points,
-    remaining,
-    settings,
-    signed,
-    uar_text,
-    why_missing,
-)
-from emovox.studies.report.pictures_conditions import Disturbed, noise_lines, other_dots
+from emovox.studies.report.missing import nothing_yet, of_folds, remaining, why_missing
+from emovox.studies.report.pictures.conditions import noise_lines, other_dots
+from emovox.studies.report.pictures.marks import Point
+from emovox.studies.report.pictures.style import MARKERS, with_shapes
+from emovox.studies.report.settings import INTERVAL_NOTE, setting_notes, tested_classes
+from emovox.studies.report.words import NOTHING, difference_text, listed, model_name, signed, uar_text
 
 TITLE = "When the recording is not a studio's"
 
@@ -59,7 +50,6 @@ def section(study: StudyResults) -> Section:
     if not heard:
         return nothing_yet(TITLE, results)
     content: list[Table | Picture] = [_uar_table(results, found), *_pictures(heard)]
-    missing = remaining(results)
     return Section(
         title=TITLE,
         finding=_finding(heard),
@@ -72,7 +62,7 @@ def section(study: StudyResults) -> Section:
             "Each clip has noise of its own, the same at every strength. speechnet has an advantage here that the "
             "others lack: it also learns from augmented versions of its training clips (by code that the "
             "conditions do not share), and its encoder was pretrained on speech of all kinds.",
-            *([missing] if missing else []),
+            *remaining(results),
         ],
         content=content,
         folded=[
@@ -123,43 +113,56 @@ def _finding(heard: Sequence[tuple[Result, Mapping[str, Heard]]]) -> str:
 
 
 def _uar_table(results: Sequence[Result], found: Mapping[str, Mapping[str, Heard]]) -> Table:
-    rows = [["as recorded", *(_clean_text(one, found) for one in results)]]
-    groups: list[tuple[int, str]] = []
-    for name in _heard_conditions(found):
-        if not groups or groups[-1][1] != _group(name):
-            groups.append((len(rows), _group(name)))
-        rows.append([CONDITIONS[name].level, *(_uar_text(found, one, name) for one in results)])
+    clean = [["as recorded", *(_clean_text(one, found) for one in results)]]
+    rows, groups = _by_condition(results, found, _uar_text, first=len(clean))
     return Table(
         title="UAR % on unseen speakers under each condition",
-        columns=["condition", *(model_name(one) + (of_folds(one) if one.cells else "") for one in results)],
-        rows=rows,
+        columns=_columns(results),
+        rows=[*clean, *rows],
         groups=groups,
         strong=[0],
         notes=[
-            *settings(results),
+            *setting_notes(results),
             f"{_sample_text(results, found)} {INTERVAL_NOTE}",
         ],
     )
 
 
 def _change_table(results: Sequence[Result], found: Mapping[str, Mapping[str, Heard]]) -> Table:
-    rows: list[list[str]] = []
-    groups: list[tuple[int, str]] = []
-    for name in _heard_conditions(found):
-        if not groups or groups[-1][1] != _group(name):
-            groups.append((len(rows), _group(name)))
-        rows.append([CONDITIONS[name].level, *(_change_text(found, one, name) for one in results)])
+    rows, groups = _by_condition(results, found, lambda one: difference_text(one.change))
     return Table(
         title="UAR under the condition less UAR on the same clips as recorded, in points",
-        columns=["condition", *(model_name(one) + (of_folds(one) if one.cells else "") for one in results)],
+        columns=_columns(results),
         rows=rows,
         groups=groups,
         notes=[
-            *settings(results),
+            *setting_notes(results),
             "In brackets: 95 % interval of the difference, both figures on the same draws of speakers (over clips "
             "where marked c). They are not corrected for their number: of twenty, one may miss by chance.",
         ],
     )
+
+
+def _columns(results: Sequence[Result]) -> list[str]:
+    return ["condition", *(model_name(one) + of_folds(one) for one in results)]
+
+
+def _by_condition(
+    results: Sequence[Result],
+    found: Mapping[str, Mapping[str, Heard]],
+    write: Callable[[Heard], str],
+    *,
+    first: int = 0,
+) -> tuple[list[list[str]], list[tuple[int, str]]]:
+    """Give a row for each condition, and the headings of their groups when the first row has the number `first`."""
+    rows: list[list[str]] = []
+    groups: list[tuple[int, str]] = []
+    for name in _heard_conditions(found):
+        if not groups or groups[-1][1] != _group(name):
+            groups.append((first + len(rows), _group(name)))
+        heard = [found.get(result.title, {}).get(name) for result in results]
+        rows.append([CONDITIONS[name].level, *(write(one) if one else NOTHING for one in heard)])
+    return rows, groups
 
 
 def _conditions_table(heard: Sequence[tuple[Result, Mapping[str, Heard]]]) -> Table:
@@ -185,7 +188,7 @@ def _pictures(heard: Sequence[tuple[Result, Mapping[str, Heard]]]) -> list[Pictu
     }
     noises = {group: levels for group, levels in noises.items() if levels}
     others = {_condition_name(name): name for name in names if CONDITIONS[name].group not in _NOISES}
-    chance = 1 / sum(1 for row in heard[0][0].measure(next(iter(heard[0][1]))).report[:-2] if row.support)
+    chance = 1 / tested_classes(next(iter(heard[0][1].values())).scores)
     legend = with_shapes(list(models))
     pictures = []
     if noises:
@@ -213,8 +216,8 @@ def _pictures(heard: Sequence[tuple[Result, Mapping[str, Heard]]]) -> list[Pictu
     return pictures
 
 
-def _drawn(scores: Scores) -> Disturbed:
-    return Disturbed(scores.uar, scores.interval.uar)
+def _drawn(scores: Scores) -> Point:
+    return Point(scores.uar, scores.interval.uar)
 
 
 def _heard_conditions(found: Mapping[str, Mapping[str, Heard]]) -> list[str]:
@@ -226,14 +229,8 @@ def _clean_text(result: Result, found: Mapping[str, Mapping[str, Heard]]) -> str
     return uar_text(next(iter(conditions.values())).clean) if conditions else why_missing(result)
 
 
-def _uar_text(found: Mapping[str, Mapping[str, Heard]], result: Result, name: str) -> str:
-    one = found.get(result.title, {}).get(name)
-    return f"{uar_text(one.scores)} {signed(one.change.difference)}" if one else NOTHING
-
-
-def _change_text(found: Mapping[str, Mapping[str, Heard]], result: Result, name: str) -> str:
-    one = found.get(result.title, {}).get(name)
-    return points(one.change.difference, one.change.low, one.change.high, one.change.over) if one else NOTHING
+def _uar_text(one: Heard) -> str:
+    return f"{uar_text(one.scores)} {signed(one.change.difference)}"
 
 
 def _sample_text(results: Sequence[Result], found: Mapping[str, Mapping[str, Heard]]) -> str:

@@ -8,22 +8,12 @@ from typing import Literal
 from emovox.evaluation.report import percent
 from emovox.models.optimizers import OPTIMIZERS
 from emovox.studies.reading import Result, StudyResults
-from emovox.studies.report.choosing import begun, best, nothing_yet, planned, scores_of, under
+from emovox.studies.report.choosing import begun, best, planned, scores_of, under
 from emovox.studies.report.elements import Picture, Section, Table
-from emovox.studies.report.phrases import (
-    DIFFERENT_DATA,
-    INTERVAL_NOTE,
-    NOTHING,
-    duration,
-    mean_range,
-    most_epochs,
-    of_folds,
-    remaining,
-    settings,
-    uar_text,
-    why_missing,
-)
-from emovox.studies.report.pictures_curves import Curves, learning_curves
+from emovox.studies.report.missing import nothing_yet, of_folds, remaining, why_missing
+from emovox.studies.report.pictures.curves import Curves, learning_curves
+from emovox.studies.report.settings import DIFFERENT_DATA, INTERVAL_NOTE, STUDY_EPOCHS, most_epochs, setting_notes
+from emovox.studies.report.words import NOTHING, duration, mean_range, uar_text
 
 TITLE = "The custom model with seven optimisers"
 
@@ -52,7 +42,6 @@ def section(study: StudyResults) -> Section:
         content += _curves(random)
     if speaker or corpus:
         content.append(_unseen_table([*speaker, *corpus]))
-    missing = remaining(results)
     return Section(
         title=TITLE,
         finding=_finding(random, speaker, corpus),
@@ -64,7 +53,7 @@ def section(study: StudyResults) -> Section:
             "Plain runs take those of the last epoch.",
             "What differs from the published figures: the study let both callbacks watch the test part and so fitted "
             "on all training rows and chose the epoch on the test; its head has 8 units for 7 emotions, ours has 7.",
-            *([missing] if missing else []),
+            *remaining(results),
         ],
         content=content,
     )
@@ -100,16 +89,16 @@ def _random_table(results: Sequence[Result]) -> Table:
         first = best(of_group)
         strong += [len(rows) + place for place, one in enumerate(of_group) if one is first]
         rows += [_random_row(one) for one in of_group]
-    fewer = sorted({most_epochs(one) for one in results} - {100})
+    fewer = sorted({most_epochs(one) for one in results} - {STUDY_EPOCHS})
     return Table(
         title="Known voices (random split)"
-        + (f"; fewer epochs than the study's 100: {', '.join(map(str, fewer))}" if fewer else ""),
+        + (f"; fewer epochs than the study's {STUDY_EPOCHS}: {', '.join(map(str, fewer))}" if fewer else ""),
         columns=_RANDOM_COLUMNS,
         rows=rows,
         groups=groups,
         strong=strong,
         notes=[
-            *settings(results),
+            *setting_notes(results),
             f"{INTERVAL_NOTE} Training time: processor time of one fold on one thread. Best epoch: lowest validation "
             "loss; plain runs do not go back to it.",
             DIFFERENT_DATA,
@@ -121,7 +110,7 @@ def _random_row(result: Result) -> list[str]:
     published = OPTIMIZERS[optimizer_of(result)].reference
     stops = _stops(result)
     accuracy = published.get("early_stopping_test_accuracy" if stops else "test_accuracy")
-    epochs = published.get("early_stopping_epochs") if stops else 100
+    epochs = published.get("early_stopping_epochs") if stops else STUDY_EPOCHS
     told = [
         NOTHING if accuracy is None else f"{accuracy:.2f}",
         NOTHING if epochs is None or accuracy is None else f"{epochs:.0f}",
@@ -148,13 +137,13 @@ def _unseen_table(results: Sequence[Result]) -> Table:
             groups.append((len(rows), f"{words.capitalize()}, {folds} folds, at most {epochs} epochs"))
             rows += [_unseen_row(one) for one in of_group]
     return Table(
-        title=f"People and corpora that the network never heard: {', '.join(limits)} (the study: 100)",
+        title=f"People and corpora that the network never heard: {', '.join(limits)} (the study: {STUDY_EPOCHS})",
         columns=_UNSEEN_COLUMNS,
         rows=rows,
         groups=groups,
         strong=strong,
         notes=[
-            *settings(results),
+            *setting_notes(results),
             "With so few epochs, slow optimisers (Adagrad, Adadelta, SGD) have not come to rest: compare these rows "
             "with each other, and with the random split only with this in mind.",
             f"{INTERVAL_NOTE} Epochs and training time: mean of the folds (lowest to highest). The study has no such "

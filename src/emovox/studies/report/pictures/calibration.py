@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from emovox.evaluation.calibration import Bin, reliability
-from emovox.evaluation.figures import MUTED, SERIES, as_svg
+from emovox.evaluation.figures import as_svg
 from emovox.evaluation.metrics import Labels, ece
-from emovox.studies.report.panels import MARKERS, page_style, panels, title
+from emovox.studies.report.pictures.style import DASHED, close_grid, look, page_style, panels, title
 
 _COLUMNS = 3
 FEWEST_CLIPS = 10
@@ -52,25 +52,20 @@ def reliability_diagrams(models: Mapping[str, Sequence[Reliability]]) -> str:
         figure, axes = panels(rows, columns, 0.4 + 3.1 * rows * 3 / max(columns, 2), sharex=True, sharey=True)
         for panel, (name, curves) in zip(axes.flat, models.items(), strict=False):
             title(panel, name)
-            panel.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
+            panel.plot([0, 100], [0, 100], **DASHED)
             for number, curve in enumerate(curves):
                 _draw(panel, curve, number)
             panel.set_xlim(0, 100)
             panel.set_ylim(0, 100)
             panel.set_aspect("equal")
-        for panel in axes.flat[len(models) :]:
-            panel.set_visible(False)
         for panel in axes[:, 0]:
             panel.set_ylabel("right, per cent")
-        for column in range(columns):
-            lowest = axes.flat[: len(models)][column::columns][-1]
-            lowest.set_xlabel("confidence, per cent")
-            lowest.tick_params(labelbottom=True)
+        close_grid(axes, len(models), "confidence, per cent")
         return as_svg(figure)
 
 
 def _draw(panel: Any, curve: Reliability, number: int) -> None:
-    color, marker = SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
+    color, marker = look(number)
     confidence, accuracy, share = (
         np.array([getattr(one, name) for one in curve.bins if one.clips >= FEWEST_CLIPS])
         for name in ("confidence", "accuracy", "share")

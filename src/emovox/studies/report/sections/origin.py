@@ -8,7 +8,7 @@ from typing import Any
 
 from emovox.studies.reading import StudyResults
 from emovox.studies.report.elements import Section, Table
-from emovox.studies.report.phrases import NOTHING, listed
+from emovox.studies.report.words import NOTHING, listed
 
 
 def section(study: StudyResults, *, source: str = "STUDY.toml") -> Section:

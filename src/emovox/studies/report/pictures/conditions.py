@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from emovox.evaluation.figures import INK, MUTED, SERIES, as_svg
-from emovox.evaluation.metrics import Interval
-from emovox.studies.report.panels import MARKERS, page_style, panels, title
+from emovox.evaluation.figures import INK, MUTED, as_svg
+from emovox.studies.report.pictures.marks import Point
+from emovox.studies.report.pictures.style import DASHED, look, page_style, panels, title
 
-
-@dataclass(frozen=True)
-class Disturbed:
-    """UAR of a model under a condition, in [0, 1], with its interval."""
-
-    uar: float
-    interval: Interval
-
-
-Models = Mapping[str, Mapping[str, Disturbed]]
+Models = Mapping[str, Mapping[str, Point]]
 
 
 def noise_lines(
-    clean: Mapping[str, Disturbed], models: Models, noises: Mapping[str, Mapping[str, str]], *, chance: float
+    clean: Mapping[str, Point], models: Models, noises: Mapping[str, Mapping[str, str]], *, chance: float
 ) -> str:
     """Draw a panel for each noise: UAR from clean to the strongest, a line for each model.
 
@@ -40,7 +30,7 @@ def noise_lines(
         figure, axes = panels(1, len(noises), 3.4, sharey=True)
         for panel, (noise, levels) in zip(axes[0], noises.items(), strict=True):
             title(panel, noise)
-            _guessing(panel.axhline, chance)
+            panel.axhline(100 * chance, **DASHED)
             for number, (model, conditions) in enumerate(models.items()):
                 found = [clean[model], *(conditions.get(name) for name in levels.values())]
                 _line(panel, found, number, len(models))
@@ -52,7 +42,7 @@ def noise_lines(
         return as_svg(figure)
 
 
-def other_dots(clean: Mapping[str, Disturbed], models: Models, conditions: Mapping[str, str], *, chance: float) -> str:
+def other_dots(clean: Mapping[str, Point], models: Models, conditions: Mapping[str, str], *, chance: float) -> str:
     """Draw a row for each condition, in it a dot for each model.
 
     Args:
@@ -66,18 +56,18 @@ def other_dots(clean: Mapping[str, Disturbed], models: Models, conditions: Mappi
     with page_style():
         figure, axes = panels(1, 1, 0.7 + len(conditions) * max(0.42, 0.15 * len(models)))
         panel = axes[0, 0]
-        _guessing(panel.axvline, chance)
+        panel.axvline(100 * chance, **DASHED)
         for row, name in enumerate(conditions.values()):
             for number, (model, found) in enumerate(models.items()):
                 place = row - 0.4 + step * (number + 0.5)
-                color, marker = SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
-                panel.plot(100 * clean[model].uar, place, marker, color=color, markerfacecolor="none", markersize=5)
+                color, marker = look(number)
+                panel.plot(100 * clean[model].value, place, marker, color=color, markerfacecolor="none", markersize=5)
                 if name not in found:
                     continue
                 one = found[name]
                 ends = [100 * one.interval.low, 100 * one.interval.high]
                 panel.plot(ends, [place, place], color=color, linewidth=1.2)
-                panel.plot(100 * one.uar, place, marker, color=color, markersize=6)
+                panel.plot(100 * one.value, place, marker, color=color, markersize=6)
         for row in range(1, len(conditions)):
             panel.axhline(row - 0.5, color=MUTED, linewidth=0.3)
         panel.set_yticks(range(len(conditions)), list(conditions), color=INK)
@@ -88,16 +78,12 @@ def other_dots(clean: Mapping[str, Disturbed], models: Models, conditions: Mappi
         return as_svg(figure)
 
 
-def _line(panel: Any, found: Sequence[Disturbed | None], number: int, models: int) -> None:
-    color, marker = SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
+def _line(panel: Any, found: Sequence[Point | None], number: int, models: int) -> None:
+    color, marker = look(number)
     # Beside each other, so that no interval hides another.
     aside = 0.08 * (number - (models - 1) / 2)
     known = [(place + aside, one) for place, one in enumerate(found) if one is not None]
     places = [place for place, _ in known]
-    panel.plot(places, [100 * one.uar for _, one in known], marker + "-", color=color, markersize=5, linewidth=1.5)
+    panel.plot(places, [100 * one.value for _, one in known], marker + "-", color=color, markersize=5, linewidth=1.5)
     for place, one in known:
         panel.plot([place, place], [100 * one.interval.low, 100 * one.interval.high], color=color, linewidth=0.9)
-
-
-def _guessing(line: Any, chance: float) -> None:
-    line(100 * chance, color=MUTED, linewidth=1, linestyle=(0, (3, 3)))

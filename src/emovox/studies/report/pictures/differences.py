@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from emovox.evaluation.figures import INK, SERIES, as_svg
+from emovox.evaluation.figures import INK, as_svg
 from emovox.evaluation.significance import Comparison
-from emovox.studies.report.panels import MARKERS, page_style, panels, title
+from emovox.studies.report.pictures.style import look, page_style, panels, title
 
 Series = Mapping[str, Mapping[str, Comparison]]
 
@@ -30,8 +30,7 @@ def differences_picture(rows: Sequence[str], of_panel: Mapping[str, Series]) -> 
             panel.axvline(0, color=INK, linewidth=1)
             step = 0.7 / len(series)
             for number, comparisons in enumerate(series.values()):
-                look = number if len(series) > 1 else place
-                color, marker = SERIES[look % len(SERIES)], MARKERS[look % len(MARKERS)]
+                color, marker = look(number if len(series) > 1 else place)
                 for row, label in enumerate(rows):
                     if label not in comparisons:
                         continue

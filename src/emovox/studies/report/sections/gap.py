@@ -9,24 +9,21 @@ from emovox.evaluation.leaks import Leak
 from emovox.evaluation.report import percent
 from emovox.studies.config import Kind
 from emovox.studies.reading import Result, StudyResults
-from emovox.studies.report.choosing import by_protocol, is_plain, planned
-from emovox.studies.report.drawing import Row, points
-from emovox.studies.report.elements import Picture, Section, Table
-from emovox.studies.report.phrases import INTERVAL_NOTE, NOTHING, PROTOCOLS, epoch_notes, uar_text
-from emovox.studies.report.wording import (
+from emovox.studies.report.choosing import OWN_MODEL, final, is_plain, planned
+from emovox.studies.report.elements import Section, Table
+from emovox.studies.report.protocols import (
     CHANGE_NOTE,
-    LEAK_HEADING,
-    LEGEND,
-    ONLY_WHOLE_NOTE,
-    best_row,
-    cell,
-    chance,
-    change_text,
-    described,
-    final,
-    leak_rows,
-    points_of,
+    Models,
+    Protocols,
+    by_protocol,
+    change,
+    every,
+    figure,
+    protocol_picture,
+    protocol_table,
 )
+from emovox.studies.report.settings import INTERVAL_NOTE, chance, epoch_notes, setting_paragraphs
+from emovox.studies.report.words import NOTHING, uar_text
 
 STUDY_BEST = "adamax"
 """The optimiser with which the reference study's custom model is best; it stands for that model here."""
@@ -35,40 +32,26 @@ CLASSICAL, NETWORKS = "The study's classical models", "The study's networks"
 BASELINES, OURS = "What a practitioner would try", "This package's own"
 _GROUPS = (CLASSICAL, NETWORKS, BASELINES, OURS)
 
-Models = Mapping[str, Mapping[str, Result]]
-"""Results of each model by the name of the protocol."""
-
 
 def section(study: StudyResults) -> Section:
     """Put the protocols side by side for each model, and say what training and test share in each."""
     groups = models(study)
-    results = [result for of_group in groups.values() for result in _every(list(of_group.values()))]
-    rows = [
-        (title, [Row(name, points_of(protocols)) for name, protocols in of_group.items() if points_of(protocols)])
-        for title, of_group in groups.items()
-    ]
-    drawn = [(title, some) for title, some in rows if some]
-    content: list[Picture | Table] = []
-    if drawn:
-        content.append(
-            Picture(
-                svg=points(drawn, label="UAR, per cent", chance=chance(study)),
-                legend=LEGEND,
-                caption="The same models, tested three ways. Lines: 95 % intervals by bootstrap over speakers. "
-                f"Guessing reaches the dashed line. {ONLY_WHOLE_NOTE}",
-                alternative=headline(study),
-            )
-        )
-    content += [_table(study, groups), leak_table(study)]
+    pictures = protocol_picture(
+        study,
+        groups,
+        caption="The same models, tested three ways.",
+        remarks=["Guessing reaches the dashed line."],
+        alternative=headline(study),
+    )
     return Section(
         title="The gap",
         finding=_finding(groups) or headline(study),
         paragraphs=[
-            *described(result for result in results if result.cells),
+            *setting_paragraphs(result for result in every(groups.values()) if result.cells),
             "All models of the study, the baselines on the same 180 features, and this package's own network. Each "
             "test clip counts once; figures are over all folds together.",
         ],
-        content=content,
+        content=[*pictures, _table(study, groups), leak_table(study)],
     )
 
 
@@ -79,7 +62,7 @@ def models(study: StudyResults) -> dict[str, Models]:
     for kind, title in kinds:
         plain = [result for result in planned(study, kind) if is_plain(result)]
         for name, protocols in by_protocol(plain, lambda result: str(result.choice["name"])).items():
-            found[OURS if name == "speechnet" else title].setdefault(name, protocols)
+            found[OURS if name == OWN_MODEL else title].setdefault(name, protocols)
     custom = [
         result
         for result in planned(study, "optimizers")
@@ -90,7 +73,7 @@ def models(study: StudyResults) -> dict[str, Models]:
     return {title: dict(sorted(of_group.items(), key=_rank)) for title, of_group in found.items() if of_group}
 
 
-def _rank(item: tuple[str, Mapping[str, Result]]) -> tuple[float, ...]:
+def _rank(item: tuple[str, Protocols]) -> tuple[float, ...]:
     """Order by unseen speakers, then by the random split; what is not finished comes last."""
     scores = [final(item[1].get(name)) for name in ("speaker", "random")]
     return tuple(0.0 if one is None else -one.uar for one in scores)
@@ -115,10 +98,10 @@ def headline(study: StudyResults) -> str:
     if corpora:
         fewer = f" ({len(corpora)} of them)" if len(corpora) < len(both) else ""
         text += f", on corpora that they never heard{fewer} {percent(median(corpora))} %"
-    return f"{text}; guessing gives {chance(study):.1f} %."
+    return f"{text}; guessing gives {percent(chance(study))} %."
 
 
-def _uars(some: Sequence[Mapping[str, Result]], protocol: str) -> list[float]:
+def _uars(some: Sequence[Protocols], protocol: str) -> list[float]:
     scores = [final(one.get(protocol)) for one in some]
     return [one.uar for one in scores if one is not None]
 
@@ -140,33 +123,23 @@ def _finding(groups: Mapping[str, Models]) -> str:
 
 
 def _table(study: StudyResults, groups: Mapping[str, Models]) -> Table:
-    rows: list[list[str]] = []
-    heads: list[tuple[int, str]] = []
-    for title, group in groups.items():
-        heads.append((len(rows), title))
-        for name, one in group.items():
-            known, unseen, foreign = (one.get(protocol) for protocol in PROTOCOLS)
-            texts = [cell(known, uar_text), cell(unseen, uar_text), change_text(known, unseen)]
-            rows.append([name, *texts, cell(foreign, uar_text), change_text(known, foreign)])
-    flat = [one for group in groups.values() for one in group.values()]
-    heads.append((len(rows), LEAK_HEADING))
-    rows += leak_rows(study, _every(flat), ["random", "speaker", "", "corpus", ""])
-    return Table(
+    return protocol_table(
+        study,
+        groups,
+        [
+            figure("random split %", "random", uar_text),
+            figure("unseen speakers %", "speaker", uar_text),
+            change("speaker"),
+            figure("unseen corpora %", "corpus", uar_text),
+            change("corpus"),
+        ],
         title="UAR of every model under the three protocols",
-        columns=["model", "random split %", "unseen speakers %", "change", "unseen corpora %", "change"],
-        rows=rows,
-        groups=heads,
-        strong=best_row([one.get("speaker") for one in flat]),
         notes=[
             INTERVAL_NOTE,
             CHANGE_NOTE,
             *epoch_notes(dict(item for group in groups.values() for item in group.items())),
         ],
     )
-
-
-def _every(models: Sequence[Mapping[str, Result]]) -> list[Result]:
-    return [result for protocols in models for result in protocols.values()]
 
 
 def leak_table(study: StudyResults) -> Table:

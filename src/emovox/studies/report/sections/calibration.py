@@ -14,21 +14,13 @@ from emovox.evaluation.cells import TEST, VALIDATION
 from emovox.evaluation.metrics import ECE_BINS, brier, ece
 from emovox.evaluation.report import percent
 from emovox.studies.reading import Result, StudyResults
-from emovox.studies.report.choosing import begun, nothing_yet, planned, scores_of
+from emovox.studies.report.choosing import begun, planned, scores_of
 from emovox.studies.report.elements import Picture, Section, Table
-from emovox.studies.report.panels import with_shapes
-from emovox.studies.report.phrases import (
-    INTERVAL_NOTE,
-    listed,
-    mean_range,
-    model_name,
-    of_folds,
-    remaining,
-    settings,
-    uar_text,
-    why_missing,
-)
-from emovox.studies.report.pictures_calibration import FEWEST_CLIPS, Reliability, reliability_diagrams
+from emovox.studies.report.missing import nothing_yet, of_folds, remaining, why_missing
+from emovox.studies.report.pictures.calibration import FEWEST_CLIPS, Reliability, reliability_diagrams
+from emovox.studies.report.pictures.style import with_shapes
+from emovox.studies.report.settings import INTERVAL_NOTE, setting_notes
+from emovox.studies.report.words import listed, mean_range, model_name, uar_text
 
 TITLE = "How sure the models are"
 
@@ -64,7 +56,6 @@ def section(study: StudyResults) -> Section:
         return nothing_yet(TITLE, results)
     found = {result.title: calibrated(result) for result in begun(results)}
     named = [(result, calibration) for result in results if (calibration := found.get(result.title)) is not None]
-    missing = remaining(results)
     return Section(
         title=TITLE,
         finding=_finding(named),
@@ -79,7 +70,7 @@ def section(study: StudyResults) -> Section:
             "speechnet divides by a temperature of its own before, found on other speakers among those that it is "
             "fitted on; classical models give the probabilities that scikit-learn gives. Probabilities are stored to "
             "four decimals, and count as 0.0001 at least.",
-            *([missing] if missing else []),
+            *remaining(results),
         ],
         content=[_table(results, found), *_pictures(named)],
     )
@@ -124,11 +115,11 @@ def _finding(named: Sequence[tuple[Result, Calibration]]) -> str:
 def _table(results: Sequence[Result], found: dict[str, Calibration | None]) -> Table:
     rows, uncounted = [], []
     for result in results:
-        name = model_name(result) + (of_folds(result) if result.cells else "")
+        name = model_name(result) + of_folds(result)
         one = found.get(result.title)
         if one is None:
-            reason = "no validation speakers" if result.cells else why_missing(result)
-            rows.append([name, reason, *[""] * (len(_COLUMNS) - 2)])
+            why = "no validation speakers" if result.cells else why_missing(result)
+            rows.append([name, why, *[""] * (len(_COLUMNS) - 2)])
             continue
         if one.uncounted:
             uncounted.append(
@@ -151,7 +142,7 @@ def _table(results: Sequence[Result], found: dict[str, Calibration | None]) -> T
         columns=_COLUMNS,
         rows=rows,
         notes=[
-            *settings(results),
+            *setting_notes(results),
             f"{INTERVAL_NOTE} Temperature: mean of the folds (lowest to highest); above 1 the model was too sure. "
             "Confidence: mean over the test clips before scaling; a calibrated model's equals its accuracy. ECE and "
             "Brier score: before, after. Brier score: 0 is perfect; giving all emotions the same probability always "

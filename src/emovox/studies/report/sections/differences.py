@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from emovox.models.catalog import find
 from emovox.studies.reading import StudyResults
 from emovox.studies.report.choosing import planned
 from emovox.studies.report.elements import Section, Table
-from emovox.studies.report.phrases import STUDY_EPOCHS, listed, most_epochs
+from emovox.studies.report.settings import STUDY_EPOCHS, has_fewer_epochs, most_epochs
+from emovox.studies.report.words import listed
 
 _REFERENCE_CLIPS = 55_611
 
@@ -111,7 +111,7 @@ def _epochs(study: StudyResults) -> list[tuple[str, str, str]]:
     """Say where networks are given fewer epochs than the study's."""
     fewer: dict[int, dict[str, list[str]]] = {}
     for result in planned(study, *{plan.part.kind for plan in study.plans}):
-        if find(result.choice["name"]).family == "network" and most_epochs(result) < STUDY_EPOCHS:
+        if has_fewer_epochs(result):
             of_count = fewer.setdefault(most_epochs(result), {})
             protocols = of_count.setdefault(str(result.choice["name"]), [])
             protocols += [] if result.protocol["key"] in protocols else [str(result.protocol["key"])]

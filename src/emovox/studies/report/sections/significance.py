@@ -12,22 +12,15 @@ from emovox.evaluation.metrics import MINIMUM_SPEAKERS
 from emovox.evaluation.significance import SIGNIFICANCE, Comparison, compare
 from emovox.studies.config import Kind
 from emovox.studies.reading import Result, StudyResults
-from emovox.studies.report.choosing import (
-    REFERENCE_KINDS,
-    best,
-    nothing_yet,
-    on_unseen_speakers,
-    planned,
-    scores_of,
-    under,
-)
+from emovox.studies.report.choosing import REFERENCE_KINDS, best, on_unseen_speakers, own, planned, scores_of, under
 from emovox.studies.report.elements import Picture, Section, Table
-from emovox.studies.report.panels import with_shapes
-from emovox.studies.report.phrases import INTERVAL_NOTE, NOTHING, listed, names, p_value, points, settings, uar_text
-from emovox.studies.report.pictures_differences import differences_picture
+from emovox.studies.report.missing import nothing_yet
+from emovox.studies.report.pictures.differences import differences_picture
+from emovox.studies.report.pictures.style import with_shapes
+from emovox.studies.report.settings import INTERVAL_NOTE, setting_notes
+from emovox.studies.report.words import NOTHING, difference_text, listed, model_names, p_value, uar_text
 
 TITLE = "Which models differ"
-OWN_MODEL = "speechnet"
 
 DRAWS = 10_000
 _KINDS: tuple[Kind, ...] = ("classical", "networks", "optimizers", "baselines")
@@ -73,7 +66,7 @@ def section(study: StudyResults) -> Section:
     field = contest(results)
     few = few_speakers(results[0], field.rows)
     references = [one for one in on_unseen_speakers(study, *REFERENCE_KINDS) if one.title in _titles(field)]
-    chosen = [_name(field, one) for one in (best(references), _own(results)) if one is not None]
+    chosen = [_name(field, one) for one in (best(references), own(results)) if one is not None]
     families = {name: field.compare(field.names, against=name) for name in dict.fromkeys(chosen)}
     classical = [name for name in field.names if name in _classical_names(study, field)]
     content: list[Table | Picture] = []
@@ -113,7 +106,7 @@ def contest(results: Sequence[Result]) -> Contest:
     rows = np.sort(results[0].predictions().rows)
     ordered = sorted(results, key=lambda one: -scores_of(one).uar)
     same = [one for one in ordered if np.array_equal(np.sort(one.predictions().rows), rows)]
-    named = names(same)
+    named = model_names(same)
     predicted = {}
     for one in same:
         taken = one.predictions()
@@ -187,7 +180,7 @@ def _against_table(field: Contest, families: dict[str, list[Comparison]], *, wit
         rows=rows,
         strong=[place for place, name in enumerate(field.names) if name in families],
         notes=[
-            *settings(field.results),
+            *setting_notes(field.results),
             f"{INTERVAL_NOTE} * differs after Holm's correction for the {len(field.names) - 1} comparisons of the "
             "column.",
         ],
@@ -206,7 +199,7 @@ def _pairs_table(field: Contest, pairs: dict[str, list[Comparison]]) -> Table:
         title="Differences in UAR between classical models on unseen speakers, in points",
         columns=["pair", *columns],
         rows=rows,
-        notes=[*settings(field.results), "* differs after Holm's correction for all pairs of the column."],
+        notes=[*setting_notes(field.results), "* differs after Holm's correction for all pairs of the column."],
     )
 
 
@@ -236,11 +229,7 @@ def _pairs_picture(pairs: dict[str, list[Comparison]]) -> Picture:
 
 
 def _difference(one: Comparison) -> str:
-    return points(one.difference, one.low, one.high, one.over) + (" *" if one.different else "")
-
-
-def _own(results: Sequence[Result]) -> Result | None:
-    return next((one for one in results if one.title == OWN_MODEL), None)
+    return difference_text(one) + (" *" if one.different else "")
 
 
 def _titles(field: Contest) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from emovox.evaluation.figures import INK, SERIES, as_svg
 from emovox.evaluation.metrics import Counts, normalised
-from emovox.studies.report.panels import page_style, panels, title
+from emovox.studies.report.pictures.style import page_style, panels, title
 
 _RIGHT, _WRONG = SERIES[1], SERIES[4]
 _DEEPEST = 0.7

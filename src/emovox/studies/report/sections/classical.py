@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from emovox.evaluation.metrics import Scores
 from emovox.evaluation.report import percent
 from emovox.studies.reading import Result, StudyResults
-from emovox.studies.report.choosing import begun, by_protocol, nothing_yet, planned, under
-from emovox.studies.report.drawing import Panel, bars
+from emovox.studies.report.choosing import begun, best_row, final, planned, under
 from emovox.studies.report.elements import Picture, Section, Table
-from emovox.studies.report.phrases import INTERVAL_NOTE, NOTHING, PROTOCOLS, remaining, uar_text
-from emovox.studies.report.wording import (
-    CHANGE_NOTE,
-    LEAK_HEADING,
-    ONLY_WHOLE_NOTE,
+from emovox.studies.report.missing import figure_text, nothing_yet, remaining
+from emovox.studies.report.pictures.bars import Panel, bars
+from emovox.studies.report.protocols import CHANGE_NOTE, Models, best_known, by_protocol, protocol_table, unseen_columns
+from emovox.studies.report.settings import INTERVAL_NOTE, ONLY_WHOLE_NOTE, PROTOCOLS, leak_notes, setting_paragraphs
+from emovox.studies.report.words import (
+    NOTHING,
     PUBLISHED,
-    best_row,
-    cell,
-    change_text,
-    described,
-    final,
-    leak_rows,
+    accuracy_alone,
+    f1_alone,
+    in_seconds,
     number,
-    seconds,
+    opening,
+    uar_text,
 )
 
 TITLE = "Eight classical models"
@@ -37,30 +34,25 @@ def section(study: StudyResults) -> Section:
         return nothing_yet(TITLE, results)
     whole = [result for result in results if result.choice["size"] == 1]
     models = by_protocol(whole, lambda result: str(result.choice["name"]))
-    left = remaining(results)
-    tables = [_published(models, left), _unseen(study, models)]
     pictures = [one for name in ("random", "speaker") if (one := _sizes(under(results, name), name)) is not None]
     return Section(
         title=TITLE,
         finding=_finding(models),
         paragraphs=[
-            *described(result for result in whole if result.cells),
+            *setting_paragraphs(result for result in whole if result.cells),
             "scikit-learn's defaults (the multilayer perceptron with max_iter=500) on the study's 180 features, not "
             "scaled, as in the study. Models that are scaled stand in the section on baselines.",
         ],
-        content=[tables[0], *pictures, tables[1]],
+        content=[_published(models, remaining(results)), *pictures, _unseen(study, models)],
         folded=[("All figures at 1 %, 10 % and 100 % of the training data", [_size_table(results)])],
     )
 
 
-def _finding(models: Mapping[str, Mapping[str, Result]]) -> str:
-    known = {name: one for name, protocols in models.items() if (one := final(protocols.get("random")))}
-    if not known:
+def _finding(models: Models) -> str:
+    found = best_known(models)
+    if found is None:
         return "No model is finished on the random split yet."
-    best = max(known, key=lambda name: known[name].accuracy)
-    text = f"{best} is best on the random split, with an accuracy of {percent(known[best].accuracy)} %"
-    published = models[best]["random"].reference.get("test_accuracy")
-    text += f" (published: {published:.2f} %)." if published is not None else "."
+    best, text = found
     unseen = final(models[best].get("speaker"))
     if unseen:
         text += f" On speakers whom it never heard it reaches {percent(unseen.accuracy)} %"
@@ -69,7 +61,7 @@ def _finding(models: Mapping[str, Mapping[str, Result]]) -> str:
     return text
 
 
-def _published(models: Mapping[str, Mapping[str, Result]], left: str) -> Table:
+def _published(models: Models, left: Sequence[str]) -> Table:
     rows = []
     for name, protocols in models.items():
         result = protocols.get("random")
@@ -84,12 +76,12 @@ def _published(models: Mapping[str, Mapping[str, Result]], left: str) -> Table:
         rows.append(
             [
                 name,
-                *beside(seconds(result.seconds("train_cpu")), "train_seconds", 2),
+                *beside(in_seconds(result.seconds("train_cpu")), "train_seconds", 2),
                 *beside(number(f1), "train_f1", 2),
                 *beside(number(None if accuracy is None else 100 * accuracy), "train_accuracy", 2),
-                *beside(seconds(result.seconds("test_cpu")), "test_seconds", 2),
-                *beside(cell(result, lambda scores: number(scores.weighted_f1)), "test_f1", 2),
-                *beside(cell(result, lambda scores: number(100 * scores.accuracy)), "test_accuracy", 2),
+                *beside(in_seconds(result.seconds("test_cpu")), "test_seconds", 2),
+                *beside(figure_text(result, lambda scores: number(scores.weighted_f1)), "test_f1", 2),
+                *beside(figure_text(result, lambda scores: number(100 * scores.accuracy)), "test_accuracy", 2),
             ]
         )
     heads = ["train s", "train F1", "train acc. %", "test s", "test F1", "test acc. %"]
@@ -101,60 +93,23 @@ def _published(models: Mapping[str, Mapping[str, Result]], left: str) -> Table:
         "svc predicts as scikit-learn's SVC does; its probabilities, which no figure here uses, are made by voting.",
     ]
     shown = [protocols["random"] for protocols in models.values() if "random" in protocols]
-    notes += [f"Leak: {shared}." for shared in dict.fromkeys(one.shared for one in shown) if shared]
-    best = best_row(shown)
     return Table(
         title="The study's table: random split, 25 % tested; ours beside the published figures",
         columns=["model", *(head for ours in heads for head in (ours, PUBLISHED))],
         rows=rows,
-        strong=best,
-        notes=[*notes, *([left] if left else [])],
+        strong=best_row(shown),
+        notes=[*notes, *leak_notes(shown), *left],
     )
 
 
-def _unseen(study: StudyResults, models: Mapping[str, Mapping[str, Result]]) -> Table:
-    rows: list[list[str]] = []
-    for name, protocols in models.items():
-        known, unseen, foreign = (protocols.get(protocol) for protocol in PROTOCOLS)
-        rows.append(
-            [
-                name,
-                *[cell(known, uar_text)],
-                *[cell(unseen, write) for write in (uar_text, _accuracy, _f1)],
-                change_text(known, unseen),
-                *[cell(foreign, write) for write in (uar_text, _accuracy, _f1)],
-                change_text(known, foreign),
-            ]
-        )
-    shown = [result for protocols in models.values() for result in protocols.values()]
-    leak = leak_rows(study, shown, ["random", "speaker", "", "", "", "corpus", "", "", ""])
-    return Table(
+def _unseen(study: StudyResults, models: Models) -> Table:
+    return protocol_table(
+        study,
+        {"": models},
+        unseen_columns({"acc. %": accuracy_alone, "F1": f1_alone}),
         title="The same models on speakers and on corpora that they never heard",
-        columns=[
-            "model",
-            "random: UAR %",
-            "speakers: UAR %",
-            "acc. %",
-            "F1",
-            "change",
-            "corpora: UAR %",
-            "acc. %",
-            "F1",
-            "change",
-        ],
-        rows=[*rows, *leak],
-        groups=[(len(rows), LEAK_HEADING)],
-        strong=best_row([protocols.get("speaker") for protocols in models.values()]),
         notes=[INTERVAL_NOTE, CHANGE_NOTE],
     )
-
-
-def _accuracy(scores: Scores) -> str:
-    return percent(scores.accuracy)
-
-
-def _f1(scores: Scores) -> str:
-    return f"{scores.weighted_f1:.3f}"
 
 
 def _sizes(results: Sequence[Result], protocol: str) -> Picture | None:
@@ -171,11 +126,10 @@ def _sizes(results: Sequence[Result], protocol: str) -> Picture | None:
         for size in sizes:
             of_size = {name: found[name, size] for name in names if (name, size) in found}
             figures = {name: _figure(result, measure, trained=trained) for name, result in of_size.items()}
-            values.append({name: 100 * value for name, value in figures.items() if value is not None})
+            values.append({name: value for name, value in figures.items() if value is not None})
         marks = {} if protocol != "random" else _marks(done, measure, trained=trained)
         return Panel(f"{_MEASURES[measure]}, {'training' if trained else 'test'} data", values, marks)
 
-    where = PROTOCOLS[protocol]
     published = " Lines: published, at 100 %." if protocol == "random" else ""
     return Picture(
         svg=bars(
@@ -185,7 +139,7 @@ def _sizes(results: Sequence[Result], protocol: str) -> Picture | None:
             color=list(PROTOCOLS).index(protocol),
             mark="published, at 100 %",
         ),
-        caption=f"{where[:1].upper()}{where[1:]}: accuracy and weighted F1 with 1 %, 10 % and 100 % of the training "
+        caption=f"{opening(PROTOCOLS[protocol])}: accuracy and weighted F1 with 1 %, 10 % and 100 % of the training "
         f"data, each model fitted anew at each size.{published} {ONLY_WHOLE_NOTE}",
         alternative=f"Grouped bars for {', '.join(names)}; the figures stand in the table of sizes below.",
     )
@@ -199,17 +153,17 @@ def _figure(result: Result, measure: str, *, trained: bool) -> float | None:
 
 def _marks(results: Sequence[Result], measure: str, *, trained: bool) -> dict[str, float]:
     key = f"{'train' if trained else 'test'}_{'accuracy' if measure == 'accuracy' else 'f1'}"
-    scale = 1 if measure == "accuracy" else 100
-    return {str(one.choice["name"]): scale * one.reference[key] for one in results if key in one.reference}
+    scale = 100 if measure == "accuracy" else 1
+    return {str(one.choice["name"]): one.reference[key] / scale for one in results if key in one.reference}
 
 
 def _size_table(results: Sequence[Result]) -> Table:
     rows: list[list[str]] = []
     heads: list[tuple[int, str]] = []
     for protocol in ("random", "speaker"):
-        some = [result for result in under(results, protocol) if result.cells]
+        some = begun(under(results, protocol))
         if some:
-            heads.append((len(rows), f"{PROTOCOLS[protocol][:1].upper()}{PROTOCOLS[protocol][1:]}"))
+            heads.append((len(rows), opening(PROTOCOLS[protocol])))
         for result in some:
             trained = [result.training_score(measure) for measure in _MEASURES]
             clips = sum(one.clips["train"] for one in result.cells) / len(result.cells)
@@ -219,9 +173,9 @@ def _size_table(results: Sequence[Result]) -> Table:
                     f"{100 * result.choice['size']:g} %",
                     f"{clips:,.0f}",
                     *(NOTHING if value is None else percent(value) for value in trained),
-                    cell(result, _accuracy),
-                    cell(result, lambda scores: percent(scores.weighted_f1)),
-                    cell(result, uar_text),
+                    figure_text(result, accuracy_alone),
+                    figure_text(result, lambda scores: percent(scores.weighted_f1)),
+                    figure_text(result, uar_text),
                 ]
             )
     leaks = {result.protocol["key"]: result.shared for result in results if result.choice["size"] < 1}

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 from emovox.studies.config import Kind
 from emovox.studies.reading import StudyResults
-from emovox.studies.report import (
+from emovox.studies.report.elements import Section
+from emovox.studies.report.sections import (
     baselines,
     calibration,
     classical,
@@ -22,7 +23,6 @@ from emovox.studies.report import (
     significance,
     validation,
 )
-from emovox.studies.report.elements import Section
 
 Builder = Callable[[StudyResults], Section]
 
