@@ -21,7 +21,8 @@ from emovox.errors import AudioError, ParameterError
 from emovox.features.classic import classic
 from emovox.inference.bundle import Bundle
 from emovox.inference.recognizer import Recognizer
-from emovox.inference.stream import VAD_CHUNK, SpeechDetector, TimelineSegment, timeline
+from emovox.inference.stream import TimelineSegment, timeline
+from emovox.inference.voice import VAD_CHUNK, SpeechDetector
 from emovox.models.export import bundle_bytes
 
 RATE = 16_000

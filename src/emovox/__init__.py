@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from emovox.inference.bundle import Bundle
     from emovox.inference.recognizer import Failure, Prediction, Recognizer, predict
     from emovox.inference.stream import TimelineSegment, timeline
+    from emovox.inference.utterances import Utterance
 
 __version__ = "0.1.0"
 
@@ -34,6 +35,7 @@ __all__ = [
     "Prediction",
     "Recognizer",
     "TimelineSegment",
+    "Utterance",
     "Waveform",
     "__version__",
     "load",
@@ -48,6 +50,7 @@ _HOME = {
     "Bundle": "emovox.inference.bundle",
     **dict.fromkeys(("Failure", "Prediction", "Recognizer", "predict"), "emovox.inference.recognizer"),
     **dict.fromkeys(("TimelineSegment", "timeline"), "emovox.inference.stream"),
+    "Utterance": "emovox.inference.utterances",
 }
 
 

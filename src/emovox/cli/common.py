@@ -28,6 +28,9 @@ _EXTRA_OF = {
     **dict.fromkeys(("sklearn", "pandas", "pyarrow", "matplotlib", "jinja2", "skl2onnx", "onnx", "pooch"), "train"),
     **dict.fromkeys(("pydantic", "joblib", "scipy"), "train"),
     **dict.fromkeys(("torch", "lightning", "torchmetrics", "onnxscript", "safetensors", "audiomentations"), "deep"),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client", "python_multipart", "h11"), "serve"),
+    **dict.fromkeys(("httpx2", "websockets"), "client"),
+    "sounddevice": "mic",
 }
 
 _settings = {"debug": False, "quiet": False}

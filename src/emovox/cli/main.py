@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import emovox
-from emovox.cli import common, corpora, demo, evaluate, features, models, predict, report, study, train
+from emovox.cli import common, corpora, demo, evaluate, features, listen, models, predict, report, serve, study, train
 
 app = typer.Typer(
     name="emovox",
@@ -20,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(predict.predict)
+app.command()(listen.listen)
 app.command()(features.features)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
@@ -29,6 +30,7 @@ app.command()(demo.demo)
 app.add_typer(corpora.app, name="corpora")
 app.add_typer(models.app, name="models")
 app.add_typer(study.app, name="study")
+app.add_typer(serve.app, name="serve")
 
 
 def _show_version(wanted: bool) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -18,8 +18,10 @@ from emovox.errors import EmovoxError, ParameterError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from emovox.cli.predict_output import Writer
+    from emovox.cli.predict_output import Kind, Writer
     from emovox.inference.recognizer import Failure, Prediction, Recognizer, Recording
+    from emovox.inference.stream import TimelineSegment
+    from emovox.inference.utterances import Utterance
 
 STDIN = "-"
 
@@ -45,6 +47,10 @@ def predict(
     output: Annotated[Format, typer.Option("--format", "-f", help="How to print the result.")] = Format.TABLE,
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Emotions over time, for recordings of any length.")
+    ] = False,
+    utterances: Annotated[
+        bool,
+        typer.Option("--utterances", help="One emotion for each utterance: where somebody speaks, from when to when."),
     ] = False,
     window: Annotated[
         float | None, typer.Option(min=0.1, metavar="SECONDS", help="With --timeline: length of a window. (default: 3)")
@@ -74,11 +80,15 @@ def predict(
     windows = _Windows(window, hop, vad)
     if windows.given() and not timeline:
         raise ParameterError("--window, --hop and --vad belong to --timeline", remedy="Add --timeline.")
+    if timeline and utterances:
+        raise ParameterError("--timeline and --utterances exclude each other", remedy="Run it twice.")
+    from emovox.cli.predict_output import Kind
     from emovox.inference.recognizer import Recognizer, expand
 
+    kind = Kind.TIMELINE if timeline else Kind.UTTERANCES if utterances else Kind.WHOLE
     recognizer = Recognizer(model, min_confidence=min_confidence, threads=threads)
     recordings = list(expand(_sources(paths)))
-    failed = _run(recognizer, recordings, output, jobs, windows if timeline else None)
+    failed = _run(recognizer, recordings, output, jobs, kind, windows)
     if failed:
         common.warn(f"{failed} of {len(recordings)} could not be used")
         raise typer.Exit(common.SOME_FAILED)
@@ -95,9 +105,10 @@ def _run(
     recordings: Sequence[Recording | Failure],
     output: Format,
     jobs: int | None,
-    windows: _Windows | None,
+    kind: Kind,
+    windows: _Windows,
 ) -> int:
-    from emovox.cli.predict_output import writer
+    from emovox.cli.predict_output import Kind, writer
 
     done = failed = 0
     with common.progress() as bars:
@@ -106,11 +117,12 @@ def _run(
         console = bars.console if stdout.is_terminal and not bars.disable else stdout
         names = [_name(recording) for recording in recordings]
         try:
-            with writer(output, recognizer.meta, console, names, timeline=windows is not None) as out:
-                if windows is None:
+            with writer(output, recognizer.meta, console, names, kind=kind) as out:
+                if kind is Kind.WHOLE:
                     outcomes = _predictions(recognizer, recordings, jobs, out, bars)
                 else:
-                    outcomes = _timelines(recognizer, recordings, windows, out, bars)
+                    parts = _finder(recognizer, kind, windows)
+                    outcomes = _in_parts(parts, recordings, out, bars)
                 with closing(outcomes):
                     for succeeded in outcomes:
                         done += 1
@@ -139,10 +151,30 @@ def _predictions(
             yield not isinstance(result, Failure)
 
 
-def _timelines(
-    recognizer: Recognizer, recordings: Sequence[Recording | Failure], windows: _Windows, out: Writer, bars: Progress
+Finder: TypeAlias = "Callable[[Recording, Callable[[float], None]], Iterator[TimelineSegment | Utterance]]"
+"""Finds the parts of a recording, and tells how many seconds of it are done."""
+
+
+def _finder(recognizer: Recognizer, kind: Kind, windows: _Windows) -> Finder:
+    from emovox.cli.predict_output import Kind
+    from emovox.inference.stream import timeline
+    from emovox.inference.utterances import utterances
+
+    def find_windows(recording: Recording, progress: Callable[[float], None]) -> Iterator[TimelineSegment]:
+        for segment in timeline(recording, recognizer, **windows.given()):  # type: ignore[arg-type]
+            progress(segment.end_s)
+            yield segment
+
+    def find_utterances(recording: Recording, progress: Callable[[float], None]) -> Iterator[Utterance]:
+        return utterances(recording, recognizer, progress=progress)
+
+    return find_windows if kind is Kind.TIMELINE else find_utterances
+
+
+def _in_parts(
+    find: Finder, recordings: Sequence[Recording | Failure], out: Writer, bars: Progress
 ) -> Generator[bool, None, None]:
-    """Write all timelines; yield for each whether it succeeded."""
+    """Write the parts of all recordings; yield for each whether it succeeded."""
     from emovox.inference.recognizer import Failure
 
     for recording in recordings:
@@ -150,31 +182,35 @@ def _timelines(
         if failure is not None:
             out.result(failure)
         else:
-            failure = _timeline(recognizer, recording, windows, out, bars)  # type: ignore[arg-type]
+            failure = _parts(find, recording, out, bars)  # type: ignore[arg-type]
         yield failure is None
 
 
-def _timeline(
-    recognizer: Recognizer, recording: Recording, windows: _Windows, out: Writer, bars: Progress
-) -> Failure | None:
+def _parts(find: Finder, recording: Recording, out: Writer, bars: Progress) -> Failure | None:
     from emovox.inference.recognizer import Failure
-    from emovox.inference.stream import timeline
 
     name = _name(recording)
     task = bars.add_task(os.path.basename(name), total=None if bars.disable else _seconds(recording))  # noqa: PTH119 - a name for people
     begun, end_s, failure = False, 0.0, None
+
+    def progress(seconds: float) -> None:
+        nonlocal end_s
+        end_s = seconds
+        bars.update(task, completed=round(seconds))
+
     try:
-        for segment in timeline(recording, recognizer, **windows.given()):  # type: ignore[arg-type]
+        for part in find(recording, progress):
             if not begun:
                 out.begin(name)
                 begun = True
-            out.segment(segment)
-            end_s = segment.end_s
-            bars.update(task, completed=round(end_s))
+            out.segment(part)
     except EmovoxError as error:
         if isinstance(error, ParameterError):
             raise
         failure = Failure(name, error)
+    if not begun and failure is None:  # nobody speaks
+        out.begin(name)
+        begun = True
     if begun:
         out.end(end_s, failure)
     elif failure is not None:

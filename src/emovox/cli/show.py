@@ -44,6 +44,17 @@ def bar(share: float, *, width: int = 10, ascii_only: bool = False) -> str:
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
 
 
+def clock(seconds: float) -> str:
+    """Write seconds as h:mm:ss.s, which is the same width up to ten hours.
+
+    Example:
+        >>> clock(3661.26)
+        '1:01:01.3'
+    """
+    tenths = round(seconds * 10)
+    return f"{tenths // 36_000}:{tenths // 600 % 60:02}:{tenths % 600 / 10:04.1f}"
+
+
 def emotion_cells(emotion: str | None, confidence: float, *, ascii_only: bool) -> Text:
     """Show an emotion, its probability and a bar, in the emotion's colour."""
     from rich.text import Text

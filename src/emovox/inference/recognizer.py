@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from emovox import audio
 from emovox.audio import DEFAULT_LIMITS, Limits, Samples, Waveform
 from emovox.errors import AudioError, BundleError, EmovoxError, ParameterError
 from emovox.inference.bundle import Bundle, BundleMetadata, available_threads
+
+if TYPE_CHECKING:
+    from emovox.inference.utterances import Utterance
 
 Recording: TypeAlias = audio.Source | Waveform
 """A path, the bytes of a file, a binary file object, or a waveform in memory."""
@@ -159,6 +162,27 @@ class Recognizer:
         with closing(_ahead(self._try_prepare, expand(sources), jobs)) as items:
             for item in items:
                 yield item if isinstance(item, Failure) else self._try_infer(item)
+
+    def utterances(self, source: Recording) -> Iterator[Utterance]:
+        """Find the utterances of a recording of any length and recognise the emotion of each.
+
+        Args:
+            source: a path, the bytes of a file, a binary file object, or a `Waveform`.
+
+        Yields:
+            Utterances in time order, as soon as they are known; none where nobody speaks.
+
+        Raises:
+            AudioError: with a code of `emovox.audio`; what was found before stays valid.
+            BundleError: ``failed``, if the model cannot process it.
+
+        Example:
+            >>> for utterance in Recognizer().utterances("talk.mp3"):       # doctest: +SKIP
+            ...     print(utterance.start_s, utterance.emotion)
+        """
+        from emovox.inference.utterances import utterances
+
+        return utterances(source, self)
 
     def probabilities(self, samples: Samples, rate: int) -> npt.NDArray[np.float32]:
         """Compute the probabilities of mono samples that are in memory and already checked.

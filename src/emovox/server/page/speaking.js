@@ -1,0 +1,151 @@
+// Speak, and watch: microphone, stream, live view and utterances put together.
+import { Bars } from "./bars.js";
+import { byId, clock, element } from "./dom.js";
+import { EmovoxError } from "./errors.js";
+import { Lanes } from "./lanes.js";
+import { Microphone } from "./microphone.js";
+import { showVerdict } from "./verdict.js";
+
+/** Below this level for so many updates nobody speaks into this microphone. */
+const QUIET_DB = -62;
+const QUIET_UPDATES = 16;
+
+export class Speaking {
+  #bars;
+  #lanes;
+  /** @type {Microphone | null} */ #microphone = null;
+  /** @type {import("./types.js").LiveStream | null} */ #stream = null;
+  /** @type {"idle" | "starting" | "speaking" | "ending"} */ #state = "idle";
+  #quiet = 0;
+  #held = false;
+
+  /**
+   * @param {string[]} labels
+   * @param {import("./colours.js").Palette} palette
+   * @param {import("./utterances.js").Utterances} utterances
+   * @param {{onState: () => void, onError: (error: EmovoxError) => void}} page
+   */
+  constructor(labels, palette, utterances, page) {
+    this.palette = palette;
+    this.utterances = utterances;
+    this.page = page;
+    this.#bars = new Bars(byId("bars"), labels, palette);
+    this.#lanes = new Lanes(byId("lanes"), palette);
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** @param {import("./types.js").Engine} engine */
+  async begin(engine) {
+    if (this.#state !== "idle") return;
+    this.#become("starting");
+    try {
+      const microphone = await Microphone.open(
+        (pcm) => this.#sound(pcm),
+        () => this.end(),
+      );
+      this.#microphone = microphone;
+      this.utterances.begin(microphone.rate);
+      this.#stream = await engine.stream(microphone.rate, {
+        onUpdate: (update) => this.#update(update),
+        onUtterance: (utterance) => {
+          this.utterances.add(utterance);
+          this.#lanes.utterance(utterance);
+          byId("said").hidden = false;
+        },
+        onError: (error) => this.#failed(EmovoxError.from(error)),
+        onEnd: () => this.#finished(),
+      });
+      this.#lanes.reset();
+      this.#bars.fade(true);
+      this.#quiet = 0;
+      this.#say("Listening …", "Say a sentence. The bars move while you speak.");
+      this.#become("speaking");
+    } catch (error) {
+      this.#failed(EmovoxError.from(error));
+    }
+  }
+
+  end() {
+    if (this.#state !== "speaking") return;
+    this.#microphone?.close();
+    this.#become("ending");
+    this.#stream?.end();
+  }
+
+  /** @param {Int16Array} pcm */
+  #sound(pcm) {
+    if (this.#state !== "speaking" || !this.#microphone) return;
+    this.utterances.record(pcm);
+    this.#lanes.sound(pcm, this.#microphone.analyser);
+    this.#stream?.send(pcm);
+    byId("clock").textContent = clock(this.utterances.seconds);
+  }
+
+  /** @param {import("./types.js").Update} update */
+  #update(update) {
+    this.#lanes.update(update);
+    const level = Math.max(0, Math.min(1, ((update.level_db ?? -100) + 60) / 50));
+    byId("ring").style.setProperty("--level", String(1 + level * 0.35));
+    this.#quiet = (update.level_db ?? 0) < QUIET_DB ? this.#quiet + 1 : 0;
+    if (this.#state !== "speaking") return;
+    if (update.probabilities) {
+      const result = { emotion: update.emotion, confidence: update.confidence, probabilities: update.probabilities };
+      showVerdict(byId("now"), result, this.palette);
+      this.#bars.show(result);
+      this.#bars.fade(false);
+      this.#held = true;
+    } else if (update.speech) {
+      if (!this.#held) this.#say("Hearing you …", "");
+    } else {
+      this.#held = false;
+      this.#bars.fade(true);
+      const quiet = this.#quiet >= QUIET_UPDATES;
+      this.#say(
+        "Listening …",
+        quiet
+          ? "Very quiet. Is the right microphone chosen, and not muted?"
+          : "Say a sentence. The bars move while you speak.",
+      );
+    }
+  }
+
+  /** @param {string} words @param {string} note */
+  #say(words, note) {
+    const place = byId("now");
+    if (place.firstElementChild?.textContent === words && place.lastElementChild?.textContent === note) return;
+    place.classList.remove("unsure");
+    place.replaceChildren(element("span", { class: "much" }, words), element("span", { class: "note" }, note));
+  }
+
+  #finished() {
+    const count = this.utterances.all.length;
+    this.#bars.fade(true);
+    this.#say(
+      "Done",
+      count ? "Play what was said below, or speak again." : "Nothing was heard that sounds like speech.",
+    );
+    this.#become("idle");
+  }
+
+  /** @param {EmovoxError} error */
+  #failed(error) {
+    this.#stream?.close();
+    this.#microphone?.close();
+    this.#become("idle");
+    this.page.onError(error);
+  }
+
+  /** @param {"idle" | "starting" | "speaking" | "ending"} state */
+  #become(state) {
+    this.#state = state;
+    if (state === "idle") {
+      this.#microphone?.close();
+      this.#microphone = this.#stream = null;
+      byId("ring").style.setProperty("--level", "1");
+    }
+    this.page.onState();
+  }
+}

@@ -1,0 +1,79 @@
+// What the modules of this page tell each other, in one place. Types only: no code.
+
+/**
+ * @typedef {Object<string, number>} Probabilities  label and probability, in the model's order
+ *
+ * @typedef {object} Prediction
+ * @property {string | null} path
+ * @property {string | null} emotion
+ * @property {number} confidence
+ * @property {Probabilities} probabilities
+ * @property {number} duration_s
+ *
+ * @typedef {object} Segment  a window of a recording; without enough speech it has no emotion
+ * @property {number} start_s
+ * @property {number} end_s
+ * @property {string | null} emotion
+ * @property {number | null} confidence
+ * @property {Probabilities} probabilities
+ *
+ * @typedef {object} Utterance
+ * @property {number} index
+ * @property {number} start_s
+ * @property {number} end_s
+ * @property {string | null} emotion
+ * @property {number} confidence
+ * @property {Probabilities} probabilities
+ *
+ * @typedef {object} Update  what is heard just now, four times a second
+ * @property {"update"} type
+ * @property {number} time_s
+ * @property {boolean} speech
+ * @property {string | null} emotion
+ * @property {number | null} confidence
+ * @property {Probabilities | null} probabilities
+ * @property {number} [level_db]
+ *
+ * @typedef {object} Score
+ * @property {string} protocol
+ * @property {number} uar
+ * @property {[number, number]} [uar_interval]
+ * @property {number} [clips]
+ * @property {number} [speakers]
+ *
+ * @typedef {object} Model
+ * @property {string} name
+ * @property {string} version
+ * @property {string[]} labels
+ * @property {number} sample_rate
+ * @property {string} licence
+ * @property {string} permits
+ * @property {{clips?: number, speakers?: number, corpora?: {name: string, clips: number, speakers: number, licence: string}[]}} training
+ * @property {Score[]} scores
+ * @property {number} size_bytes
+ * @property {string} sha256
+ * @property {string} url
+ * @property {boolean} default
+ *
+ * @typedef {object} Listener  what a live stream tells
+ * @property {(update: Update) => void} onUpdate
+ * @property {(utterance: Utterance) => void} onUtterance
+ * @property {(error: Error) => void} onError
+ * @property {() => void} onEnd
+ *
+ * @typedef {object} LiveStream
+ * @property {(pcm: Int16Array) => void} send  16-bit mono samples at the declared rate
+ * @property {() => void} end  no more sound: finish what is being said, then `onEnd`
+ * @property {() => void} close  stop at once
+ *
+ * @typedef {object} PredictOptions
+ * @property {AbortSignal} [signal]
+ * @property {(share: number) => void} [onProgress]  share of the file that was sent or read, 0..1
+ *
+ * @typedef {object} Engine  what recognises: the server, or this browser
+ * @property {(file: File, options?: PredictOptions) => Promise<Prediction>} predict
+ * @property {(file: File, onSegment: (segment: Segment) => void, signal?: AbortSignal) => Promise<void>} timeline
+ * @property {(rate: number, listener: Listener) => Promise<LiveStream>} stream
+ */
+
+export {};
