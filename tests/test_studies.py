@@ -389,3 +389,35 @@ def test_a_network_that_trains_on_one_speaker_watches_clips_of_that_speaker(corp
     for result in read_study(config, out).results("networks"):
         assert result.complete
         assert [len(history["loss"]) for history in result.histories] == [2, 2]
+
+
+def test_a_part_of_absent_corpora_has_no_cells(emodb: Selection, tmp_path: Path) -> None:
+    text = STUDY.replace("held_out = true", 'held_out = true\nwithin = ["esd"]')
+    trees, networks = plan_study(changed(text, tmp_path / "study.toml"), emodb.table)
+    assert trees.cells
+    assert not networks.cells
+
+
+@pytest.mark.slow
+def test_every_seed_hears_its_own_sample(corpora_dir: Path, tmp_path: Path) -> None:
+    text = """
+        title = "Seeds"
+        corpora = ["tess"]
+        seeds = [7, 8]
+        [parts.noise]
+        title = "Noise"
+        kind = "robustness"
+        [[parts.noise.blocks]]
+        models = ["decision-tree", "hist-gradient-boosting"]
+        protocols = ["random-25"]
+        parameters = { max_depth = 3 }
+        conditions = ["white-0db"]
+    """
+    table = scan(str(corpora_dir / "tess"), durations=False).table
+    few = table.groupby(["speaker", "emotion"]).head(12).reset_index(drop=True)
+    config, out = changed(text, tmp_path / "study.toml"), tmp_path / "out"
+    run_study(config, Selection(few, {}, {}), out, jobs=1)
+    study = read_study(config, out)
+    assert not study.unfinished("noise")
+    heard_rows = {result.seed: result.predictions("white-0db").rows.tolist() for result in study.results("noise")}
+    assert heard_rows[7] != heard_rows[8]

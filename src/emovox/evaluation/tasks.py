@@ -172,7 +172,7 @@ def _scores(truth: Array, probabilities: Array, labels: Sequence[str]) -> dict[s
 
 
 def _history(model: Any) -> dict[str, Any]:
-    """Take what a network tells of its epochs, and at what temperature a model calibrated itself."""
+    """Take what a network tells of its epochs; empty for other models."""
     told: dict[str, Any] = {}
     curves = getattr(model, "history_", None)
     if curves is not None:

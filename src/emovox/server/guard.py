@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from emovox.errors import EmovoxError
 from emovox.server.keys import KeyRing
 from emovox.server.metrics import Metrics
+from emovox.server.page import HEADERS
 from emovox.server.problems import RequestError, problem_response
 from emovox.server.settings import ServerSettings, is_loopback
 
@@ -21,30 +22,9 @@ logger = logging.getLogger(__name__)
 PROTECTED = ("/v1/", "/metrics")
 """Begins of paths that need a key, where keys are needed. The page, its documentation and the probes do not."""
 
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self' 'wasm-unsafe-eval'",
-        "worker-src 'self' blob:",
-        "style-src 'self'",
-        "img-src 'self' data: blob:",
-        "media-src 'self' blob:",
-        "font-src 'self'",
-        "connect-src 'self' blob:",
-        "manifest-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    )
-)
-"""The page's own modules, WebAssembly, and workers made from blobs; no inline code and nothing from elsewhere."""
-
 SECURITY_HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
+    **HEADERS,
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
     # Together these two let the page compute with several threads in WebAssembly.
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",

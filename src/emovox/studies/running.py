@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import platformdirs
 
@@ -92,7 +93,9 @@ def plan_study(
                 keys.setdefault(name, []).append(key)
     ready = {key: _made_ready(one, weights, device) for key, one in shared.items()}
     wanted = parts or list(config.parts)
-    return [PartPlan(name, config.parts[name], [ready[key] for key in dict.fromkeys(keys[name])]) for name in wanted]
+    return [
+        PartPlan(name, config.parts[name], [ready[key] for key in dict.fromkeys(keys.get(name, ()))]) for name in wanted
+    ]
 
 
 def _combinations(
@@ -155,11 +158,10 @@ def run_study(
         rows = write_rows(out, inputs.table)
         _write_study(config, inputs, selection, out)
         keep_copies(out, inputs.table, rows.numbers, jobs=jobs, progress=reading)
-        store = CellStore(out)
         plans = plan_study(config, inputs.table, parts=parts, weights=weights, device=device)
         planned = list({one.task.key: one for part in plans for one in part.cells}.values())
         waiting = [one for one in planned if not is_done(store, one.cell)]
-        inputs = _with_conditions(inputs, waiting, config.seeds[0], jobs, hearing)
+        inputs = _with_conditions(inputs, waiting, config.seeds, jobs, hearing)
         store.loose.mkdir(parents=True, exist_ok=True)
         for mark in store.loose.glob("*.running"):  # of a run that was killed
             mark.unlink()
@@ -189,7 +191,7 @@ def _feature_versions(config: StudyConfig) -> dict[str, str]:
 def _with_conditions(
     inputs: Inputs,
     waiting: Sequence[Planned],
-    seed: int,
+    seeds: Sequence[int],
     jobs: int,
     progress: Callable[[int, int], None] | None,
 ) -> Inputs:
@@ -197,7 +199,8 @@ def _with_conditions(
     conditions = list(dict.fromkeys(name for one in waiting for name in one.task.conditions))
     if not features:
         return inputs
-    sample = listening_sample(inputs.table, seed=seed)
+    # Each seed hears a sample of its own.
+    sample = np.unique(np.concatenate([listening_sample(inputs.table, seed=seed) for seed in seeds]))
     cache = platformdirs.user_cache_path("emovox") / "conditions"
     return add_conditions(inputs, features, conditions, sample, cache=cache, jobs=jobs, progress=progress)
 
