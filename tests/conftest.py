@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,8 @@ import pytest
 import soundfile
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from emovox.studies.reading import StudyResults
     from emovox.studies.report.elements import Section
 
@@ -89,3 +91,39 @@ def _report(study: StudyResults) -> Mapping[str, Section]:
     parts = [name for name in sections.BUILDERS if name in kinds]
     names = ["gap", *parts, "significance", "groups", "differences", "origin"]
     return dict(zip(names, sections.sections(study, source="studies/made-up.toml"), strict=True))
+
+
+@pytest.fixture(scope="session")
+def loudness_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small bundle that judges sound by its loudness."""
+    from bundles import write_waveform_bundle
+
+    return write_waveform_bundle(tmp_path_factory.mktemp("model") / "loudness.onnx")
+
+
+@pytest.fixture
+def live_app(loudness_bundle: Path) -> FastAPI:
+    """A service for a few live streams."""
+    from emovox.server.app import create_app
+    from emovox.server.settings import ServerSettings
+
+    return create_app(ServerSettings(models=(str(loudness_bundle),), max_streams=4, threads=1))
+
+
+@pytest.fixture
+def live_port(live_app: FastAPI) -> Iterator[int]:
+    """Where `live_app` listens."""
+    from live_server import serving
+
+    with serving(live_app) as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def spoken(corpora_dir: Path) -> npt.NDArray[np.float32]:
+    """Three real utterances with pauses and the noise of a room, in 16 bits at 16 kHz."""
+    from scenes import real_clips, scene
+
+    from emovox.inference.pcm import from_pcm16, to_pcm16
+
+    return from_pcm16(to_pcm16(scene(real_clips(corpora_dir, "emodb", 3, seed=2))[0]))

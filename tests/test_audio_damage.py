@@ -9,6 +9,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -285,3 +286,17 @@ def test_nothing_is_printed_by_the_libraries(capfd: pytest.CaptureFixture[str]) 
     assert "Traceback" not in printed.err
     assert "callback" not in printed.err
     assert printed.out == ""
+
+
+def test_ctrl_c_cannot_be_lost_in_a_callback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, voice: Signal) -> None:
+    """Where C calls Python an exception is printed and forgotten, so libsndfile reads files without calling back."""
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "voice.flac"
+    path.write_bytes(sound_files.encode(voice, "flac"))
+    monkeypatch.setattr(soundfile.SoundFile, "_init_virtual_io", interrupted)
+    assert len(audio.load(path).samples) == len(voice)
+    with pytest.raises(KeyboardInterrupt):
+        audio.load(path.read_bytes())

@@ -62,12 +62,13 @@ def test_json_is_the_document_of_the_design(run: Run, sounds: Path, model: Path)
     code, out, err = run(sounds, "--format", "json")
     document = json.loads(out)
     assert code == 1
-    assert document.keys() == {"model", "results"}
+    assert document.keys() == {"model", "adapted_clips", "results"}
+    assert document["adapted_clips"] == 0
     assert document["model"]["name"] == "loudness"
     assert document["model"]["labels"] == list(EMOTIONS)
     assert document["model"]["licence"] == "MIT"
     good, bad, other = document["results"]
-    assert list(good) == ["path", "emotion", "confidence", "probabilities", "duration_s"]
+    assert list(good) == ["path", "emotion", "confidence", "probabilities", "duration_s", "adapted_clips"]
     assert good["path"] == str(sounds / "a.wav")
     wanted = Recognizer(model).predict(sounds / "a.wav")
     assert good == wanted.to_dict()
@@ -91,8 +92,9 @@ def test_csv_has_a_row_a_recording(run: Run, sounds: Path) -> None:
 
 def test_table_names_file_emotion_and_fault(run: Run, sounds: Path) -> None:
     code, out, _ = run(sounds)
-    good, bad, other = out.splitlines()
+    title, good, bad, other = out.splitlines()
     assert code == 1
+    assert title == "loudness 1, unadapted"
     assert str(sounds / "a.wav") in good
     assert any(emotion in good for emotion in EMOTIONS)
     assert "%" in other
@@ -170,8 +172,8 @@ def test_timeline_in_all_formats(run: Run, sounds: Path) -> None:
     assert [row["start_s"] for row in rows] == ["0.0", "0.5", "1.0", "", "0.0", "0.5", "1.0"]
     assert rows[3]["error_code"] == "not_audio"
     lines = run(*arguments)[1].splitlines()
-    assert lines[0] == str(sounds / "a.wav")
-    assert lines[1].startswith("  0:00:00.0 - 0:00:01.0  ")
+    assert lines[1] == str(sounds / "a.wav")
+    assert lines[2].startswith("  0:00:00.0 - 0:00:01.0  ")
 
 
 def test_timeline_without_speech_and_with_a_fault_on_the_way(run: Run, tmp_path: Path) -> None:

@@ -212,6 +212,10 @@ def test_speak_and_watch(open_page: Open, service: Service) -> None:
 
 def test_keyboard_alone(open_page: Open, recordings: list[Path]) -> None:
     page = open_page().page
+    # From the begin: Playwright does not wait until Chromium hands choosers to it, and a key that comes before opens a
+    # chooser that nobody sees.
+    choosers: list[FileChooser] = []
+    page.on("filechooser", lambda chooser: choosers.append(chooser))
     expect(page.locator("#model-panels .card")).to_have_count(3)
 
     def tab_to(selector: str) -> None:
@@ -229,15 +233,13 @@ def test_keyboard_alone(open_page: Open, recordings: list[Path]) -> None:
     page.keyboard.press("Space")
     expect(page.locator("#speak-word")).to_have_text("Speak again", timeout=PATIENCE_MS)
     tab_to("#files")
-    choosers: list[FileChooser] = []
-    page.on("filechooser", lambda chooser: choosers.append(chooser))  # Playwright marks it
-    for _ in range(5):  # headless Chromium now and then opens none for a key
-        page.keyboard.press("Enter")
-        page.wait_for_timeout(1000)
+    page.keyboard.press("Enter")
+    for _ in range(50):
         if choosers:
             break
-    assert choosers, "Enter opens the choice of files"
-    choosers[0].set_files(str(recordings[2]))
+        page.wait_for_timeout(100)
+    (chooser,) = choosers
+    chooser.set_files(str(recordings[2]))
     expect(page.locator("#recordings progress")).to_have_count(0, timeout=PATIENCE_MS)
     tab_to(".over-time canvas")
     slider = page.locator(".over-time canvas")
@@ -302,6 +304,20 @@ def test_low_confidence_looks_like_it(open_page: Open, recordings: list[Path]) -
     assert opacity < 0.6
 
 
+def test_where_it_changes_no_emotion_stands_for_all(open_page: Open, recordings: list[Path]) -> None:
+    said = ["happy", "sad", "happy", "angry", "sad", "happy", "neutral", "sad", "happy", "happy"]
+    lines = [
+        {"start_s": n, "end_s": n + 1, "emotion": emotion, "confidence": 1, "probabilities": {emotion: 1}}
+        for n, emotion in enumerate(said)
+    ]
+    document = "".join(json.dumps(line) + "\n" for line in [*lines, {"done": True}])
+    page = open_page(before=lambda page: page.route("**/v1/timeline", lambda route: route.fulfill(body=document))).page
+    choose(page, recordings[2:])
+    verdict = page.locator(".file .verdict")
+    expect(verdict.locator("b")).to_have_text("changing")
+    expect(verdict).to_contain_text(re.compile(r"happy 50\s%\s+sad 30\s%\s+angry 10\s%\s*of the time. As a whole: "))
+
+
 def test_microphone_denied(service: Service, driver: Playwright) -> None:
     with browser(driver, allowed=False) as started:
         page = started.new_page()
@@ -321,6 +337,12 @@ def test_server_gone(open_page: Open, recordings: list[Path]) -> None:
     expect(page.locator(".fault")).to_contain_text("The server cannot be reached.")
     page = open_page(before=lambda page: page.route("**/v1/models", lambda route: route.abort())).page
     expect(page.get_by_role("alert")).to_contain_text("The server cannot be reached.")
+    assert page.locator("#ways").evaluate("element => element.inert")  # nothing to press that would do nothing
+    page.unroute("**/v1/models")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#model-panels .card")).to_have_count(3)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    assert not page.locator("#ways").evaluate("element => element.inert")
 
 
 def test_key(open_page: Open, recordings: list[Path], tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ pytest.importorskip("fastapi")
 
 from playwright.sync_api import Browser, Page, expect
 from serving import Service, served
+from sound_files import Encoding, encode
 
 from emovox.inference import voice
 from emovox.inference.recognizer import Recognizer
@@ -75,6 +76,8 @@ def encoded(data: bytes) -> str:
 
 
 def sound(samples: np.ndarray, rate: int, container: str, codec: str) -> bytes:
+    if container in ("ipod", "mp4", "webm"):
+        return encode(samples.astype(np.float32), Encoding("av", container, codec), rate=rate)
     file = io.BytesIO()
     soundfile.write(file, samples, rate, format=container, subtype=codec)
     return file.getvalue()
@@ -93,6 +96,11 @@ KINDS = {
     "opus 48 kHz": (48_000, 1, "OGG", "OPUS", 1e-3),
     "mp3 44.1 kHz": (44_100, 1, "MP3", "MPEG_LAYER_III", 1e-3),
     "mp3 16 kHz": (16_000, 1, "MP3", "MPEG_LAYER_III", 1e-3),
+    "m4a 16 kHz": (16_000, 1, "ipod", "aac", 1e-3),
+    "m4a 44.1 kHz, stereo": (44_100, 2, "ipod", "aac", 1e-3),
+    "mp4 48 kHz": (48_000, 1, "mp4", "aac", 1e-3),
+    "webm 48 kHz": (48_000, 1, "webm", "libopus", 1e-3),
+    "webm 16 kHz, stereo": (16_000, 2, "webm", "libopus", 1e-3),
 }
 
 
@@ -131,6 +139,21 @@ def test_a_recording_of_more_than_one_part(engine: Page, clip: np.ndarray) -> No
     here = engine.evaluate("text => engine.predict(load(text))", encoded(sound(samples, 16_000, "FLAC", "PCM_16")))
     there = Recognizer().predict(io.BytesIO(sound(samples, 16_000, "FLAC", "PCM_16")))
     assert here["probabilities"] == pytest.approx(there.probabilities, abs=1e-3)
+
+
+def test_a_long_recording_can_be_stopped(engine: Page, clip: np.ndarray) -> None:
+    samples = np.tile(clip, 60)[: 16_000 * 95]
+    error, shares, duration_s = engine.evaluate(
+        """async ([long, short]) => {
+          const [stop, shares] = [new AbortController(), []];
+          const onProgress = (share) => { shares.push(share); if (share > 0) stop.abort(); };
+          const error = await engine.predict(load(long), { signal: stop.signal, onProgress }).catch(({ name }) => name);
+          return [error, shares, (await engine.predict(load(short))).duration_s];
+        }""",
+        [encoded(sound(samples, 16_000, "FLAC", "PCM_16")), encoded(sound(clip, 16_000, "WAV", "PCM_16"))],
+    )
+    assert (error, shares) == ("AbortError", [0, 0.25])
+    assert duration_s == pytest.approx(len(clip) / 16_000)
 
 
 @pytest.mark.parametrize(
@@ -239,45 +262,6 @@ def test_live_speech_is_that_of_the_service(engine: Page, clip: np.ndarray) -> N
     assert [one["level_db"] for one in here["updates"]] == pytest.approx(
         [one["level_db"] for one in there["updates"]], abs=0.051
     )
-
-
-def test_a_broken_connection_changes_no_result(engine: Page, clip: np.ndarray) -> None:
-    """The JavaScript client goes on where the connection broke."""
-    quiet = np.random.default_rng(1).normal(scale=1e-4, size=16_000)
-    pcm = np.round(np.concatenate([quiet, clip, quiet, clip, quiet]) * 32_767).astype("<i2")
-    told = engine.evaluate(
-        """async (text) => {
-          const { Emovox } = await import("/page/emovox.js");
-          const pcm = new Int16Array(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
-          const sockets = [];
-          const Real = WebSocket;
-          window.WebSocket = class extends Real {
-            constructor(address) { super(address); sockets.push(this); }
-          };
-          const hear = (breaks) => new Promise(async (resolve, reject) => {
-            const utterances = [];
-            let updates = 0;
-            const onUpdate = () => { updates += 1; if (breaks.includes(updates)) sockets.at(-1).close(3999); };
-            const stream = await new Emovox().stream(16000, {
-              onUpdate, onUtterance: (one) => utterances.push(one), onError: reject,
-              onEnd: () => resolve({ utterances, connections: sockets.splice(0).length }),
-            });
-            for (let start = 0; start < pcm.length; start += 640) {
-              stream.send(pcm.slice(start, start + 640));
-              await new Promise((after) => setTimeout(after, 10));
-            }
-            stream.end();
-          });
-          const both = [await hear([]), await hear([4, 14])];
-          window.WebSocket = Real;
-          return both;
-        }""",
-        encoded(pcm.tobytes()),
-    )
-    whole, broken = told
-    assert (whole["connections"], broken["connections"]) == (1, 3)
-    assert len(whole["utterances"]) == 2
-    assert broken["utterances"] == whole["utterances"]
 
 
 def test_nothing_leaves_the_browser(chromium: Browser, service: Service, clip: np.ndarray, tmp_path: Path) -> None:

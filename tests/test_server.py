@@ -68,17 +68,17 @@ def test_a_raw_body_of_any_format(service: Service, voice: np.ndarray, encoding:
 
 
 def test_it_says_what_the_library_says(clip: np.ndarray) -> None:
+    data = encode(clip, "wav int16")
     with served() as running:
-        answer = running.client.post(
-            "/v1/predict?utterances=true", files=files(("clip.wav", encode(clip, "wav int16")))
-        )
-        recognizer = Recognizer()
-        (result,) = answer.json()["results"]
-        parts = result.pop("utterances")
-        expected = recognizer.predict(encode(clip, "wav int16")).to_dict() | {"path": "clip.wav"}
-        assert result["probabilities"] == pytest.approx(expected.pop("probabilities"), abs=1e-5)
-        assert {**result, "probabilities": None} == pytest.approx({**expected, "probabilities": None}, abs=1e-5)
-        assert parts == [part.to_dict() for part in recognizer.utterances(encode(clip, "wav int16"))]
+        (whole,) = running.client.post("/v1/predict", files=files(("clip.wav", data))).json()["results"]
+        (talk,) = running.client.post("/v1/predict?utterances=true", files=files(("clip.wav", data))).json()["results"]
+    recognizer = Recognizer()
+    expected = recognizer.predict(data).to_dict() | {"path": "clip.wav"}
+    assert whole["probabilities"] == pytest.approx(expected.pop("probabilities"), abs=1e-5)
+    assert {**whole, "probabilities": None} == pytest.approx({**expected, "probabilities": None}, abs=1e-5)
+    parts = [part.to_dict() for part in recognizer.utterances(data)]
+    assert parts
+    assert talk == {"path": "clip.wav", "utterances": parts, "duration_s": expected["duration_s"]}
 
 
 def test_timeline_is_streamed_line_by_line(service: Service, bundle: Path, voice: np.ndarray) -> None:

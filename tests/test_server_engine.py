@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from emovox.errors import ParameterError
 from emovox.inference.bundle import Bundle
 from emovox.server import ServerSettings
-from emovox.server.batching import Batcher, SharedBundle
+from emovox.server.batching import WAIT_OF_OPTIONAL_S, Batcher, SharedBundle
 from emovox.server.engine import Engine
 from emovox.server.metrics import Metrics
 from emovox.server.problems import QueueFullError
@@ -178,3 +179,38 @@ def test_a_large_request_is_let_in_when_nothing_else_waits(tmp_path: Path) -> No
         pass
     with engine.admitted(), engine.admitted():
         pass
+
+
+def test_optional_clips_give_way_but_have_their_turn() -> None:
+    gate = Gate()
+    order: list[float] = []
+
+    def model(values: np.ndarray) -> np.ndarray:
+        rows = gate(values)
+        order.extend(values[:, 0].tolist())
+        return rows
+
+    batcher = Batcher(threads=1, max_batch=1, max_waiting=100)
+    batcher.submit(model, np.zeros(1, np.float32))
+    while batcher._waiting:
+        pass
+    optional = [batcher.submit(model, np.full(1, 100 + n, np.float32), optional=True) for n in range(2)]
+    for n in range(1, 7):
+        batcher.submit(model, np.full(1, n, np.float32))
+    gate.open.set()
+    batcher.close()
+    assert order == [0, 1, 2, 100, 3, 4, 5, 101, 6]  # calls 4 and 8 are theirs
+    assert all(result.done() for result in optional)
+
+
+def test_optional_clips_that_wait_too_long_are_given_up() -> None:
+    gate = Gate()
+    batcher = Batcher(threads=1, max_batch=1, max_waiting=100)
+    batcher.submit(gate, np.zeros(9, np.float32))
+    late = batcher.submit(gate, np.zeros(5, np.float32), optional=True)
+    time.sleep(WAIT_OF_OPTIONAL_S + 0.05)
+    gate.open.set()
+    with pytest.raises(QueueFullError):
+        late.result(5)
+    batcher.close()
+    assert (1, 5) not in gate.calls

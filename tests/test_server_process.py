@@ -52,9 +52,7 @@ def test_what_is_in_flight_is_finished(running: Process, voice: np.ndarray) -> N
 
 
 def test_nothing_that_was_said_or_sent_is_in_the_log(running: Process, voice: np.ndarray) -> None:
-    answer = running.client.post(
-        "/v1/predict?utterances=true", files={"file": ("private-name.wav", encode(voice, "wav int16"))}
-    )
+    answer = running.client.post("/v1/predict", files={"file": ("private-name.wav", encode(voice, "wav int16"))})
     assert answer.status_code == 200
     running.client.post("/v1/predict", files={"file": ("private-name.wav", b"private-bytes")})
     running.stop()

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import soundfile
-from bundles import write_waveform_bundle
 from fastapi import FastAPI
 from live_server import serving
 from scenes import RATE, Floats, real_clips, scene
@@ -20,7 +18,7 @@ from streaming import HELLO, Json, assert_equal, everything, limit, of_type, ope
 from websockets.asyncio.client import connect
 
 from emovox import audio
-from emovox.inference.pcm import from_pcm16, to_pcm16
+from emovox.inference.pcm import to_pcm16
 from emovox.inference.recognizer import Recognizer
 from emovox.server.app import create_app
 from emovox.server.problems import QueueFullError
@@ -28,43 +26,25 @@ from emovox.server.settings import ServerSettings
 from emovox.server.stream import _Connection
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_waveform_bundle(tmp_path_factory.mktemp("bundle") / "m.onnx")
-
-
-@pytest.fixture
-def app(bundle: Path) -> FastAPI:
-    return create_app(ServerSettings(models=(str(bundle),), max_streams=4, threads=1))
-
-
-@pytest.fixture
-def port(app: FastAPI) -> Iterator[int]:
-    with serving(app) as port:
-        yield port
-
-
-@pytest.fixture(scope="module")
-def talk(corpora_dir: Path) -> Floats:
-    return from_pcm16(to_pcm16(scene(real_clips(corpora_dir, "emodb", 3, seed=2))[0]))
-
-
 @pytest.mark.parametrize(
     ("rate", "sizes"), [(RATE, [640]), (RATE, [2, 100_000, 30]), (44_100, [8_820]), (8_000, [0, 99_998])]
 )
-def test_a_stream_gives_what_the_file_gives(port: int, bundle: Path, talk: Floats, rate: int, sizes: list[int]) -> None:
-    samples = talk if rate == RATE else audio.from_array(talk, source_rate=RATE, rate=rate).samples
-    messages, code = asyncio.run(talked(port, to_pcm16(samples), sizes, rate=rate))
+def test_a_stream_gives_what_the_file_gives(
+    live_port: int, loudness_bundle: Path, spoken: Floats, rate: int, sizes: list[int]
+) -> None:
+    samples = spoken if rate == RATE else audio.from_array(spoken, source_rate=RATE, rate=rate).samples
+    messages, code = asyncio.run(talked(live_port, to_pcm16(samples), sizes, rate=rate))
     assert code == 1000
     ready, bye = messages[0], messages[-1]
     assert (ready["type"], ready["version"], ready["received"], ready["resumed"]) == ("ready", 1, 0, False)
-    assert ready["model"]["labels"] == list(Recognizer(bundle).meta.labels)
-    expected = wanted(bundle, samples, rate)
+    assert ready["model"]["labels"] == list(Recognizer(loudness_bundle).meta.labels)
+    expected = wanted(loudness_bundle, samples, rate)
     assert len(expected) >= 3
     assert_equal(of_type(messages, "utterance"), expected)
     assert bye == {
         "type": "bye",
         "utterances": len(expected),
+        "received": len(samples),
         "duration_s": pytest.approx(len(samples) / rate, abs=1e-6),
     }
     updates = of_type(messages, "update")
@@ -103,25 +83,55 @@ def test_the_packaged_model_gives_the_same_everywhere(corpora_dir: Path, tmp_pat
         )
 
 
-def test_running_results_while_somebody_speaks(port: int, bundle: Path, talk: Floats) -> None:
-    messages, _ = asyncio.run(talked(port, to_pcm16(talk[: 5 * RATE]), [3_200], pause_s=0.02))
-    recognizer = Recognizer(bundle)
+def test_running_results_while_somebody_speaks(live_port: int, loudness_bundle: Path, spoken: Floats) -> None:
+    messages, _ = asyncio.run(talked(live_port, to_pcm16(spoken[: 5 * RATE]), [3_200], pause_s=0.02))
+    recognizer = Recognizer(loudness_bundle)
     told = [item for item in of_type(messages, "update") if item["probabilities"]]
     assert len(told) >= 5
     for item in told:
         length = int(min(item["time_s"] - item["start_s"], 3) / 0.5) * RATE // 2
         stop = item["received"]
-        row = recognizer.probabilities(talk[stop - length : stop], RATE)
+        row = recognizer.probabilities(spoken[stop - length : stop], RATE)
         assert list(item["probabilities"].values()) == pytest.approx(row.tolist(), abs=1e-5)
         assert item["confidence"] == max(item["probabilities"].values())
         assert item["emotion"] == max(item["probabilities"], key=item["probabilities"].get)
 
 
-def test_no_speech_and_no_sound(port: int) -> None:
-    messages, code = asyncio.run(talked(port, bytes(2 * RATE), [3_200]))
+def test_no_speech_and_no_sound(live_port: int) -> None:
+    messages, code = asyncio.run(talked(live_port, bytes(2 * RATE), [3_200]))
     assert (code, [item["level_db"] for item in of_type(messages, "update")]) == (1000, [-100] * 4)
-    messages, code = asyncio.run(talked(port, b"", [3_200]))
-    assert (code, messages[1:]) == (1000, [{"type": "bye", "utterances": 0, "duration_s": 0}])
+    messages, code = asyncio.run(talked(live_port, b"", [3_200]))
+    assert (code, messages[1:]) == (1000, [{"type": "bye", "utterances": 0, "received": 0, "duration_s": 0}])
+
+
+NOBODY_SPEAKS = {
+    "silence": np.zeros(2 * RATE, np.float32),
+    "noise": np.random.default_rng(0).normal(scale=1e-3, size=2 * RATE).astype(np.float32),
+    "too short for an emotion": np.full(RATE // 20, 0.1, np.float32),
+}
+
+
+@pytest.mark.parametrize("kind", NOBODY_SPEAKS)
+def test_where_nobody_speaks_all_say_so(live_port: int, loudness_bundle: Path, tmp_path: Path, kind: str) -> None:
+    from typer.testing import CliRunner
+
+    from emovox.cli.main import app as command
+    from emovox.client import Client
+
+    path, samples = tmp_path / "quiet.wav", NOBODY_SPEAKS[kind]
+    soundfile.write(path, samples, RATE, "PCM_16")
+    options = ["predict", str(path), "--utterances", "--format", "json", "-m", str(loudness_bundle)]
+    printed = CliRunner().invoke(command, options)
+    assert printed.exit_code == 0
+    (expected,) = json.loads(printed.stdout)["results"]
+    assert expected == {"path": str(path), "utterances": [], "duration_s": len(samples) / RATE}
+    with Client(f"http://127.0.0.1:{live_port}") as client:
+        answer = client._http.post("/v1/predict?utterances=true", files={"file": ("quiet.wav", path.read_bytes())})
+        assert answer.json()["results"] == [expected | {"path": "quiet.wav"}]
+        assert client.utterances(path) == []
+    messages, code = asyncio.run(talked(live_port, to_pcm16(samples), [3_200]))
+    assert (code, of_type(messages, "utterance")) == (1000, [])
+    assert (messages[-1]["type"], messages[-1]["utterances"]) == ("bye", 0)
 
 
 async def refused(port: int, *messages: str | bytes) -> tuple[Json, int | None]:
@@ -155,23 +165,23 @@ HELLO_TEXT = json.dumps(HELLO)
         ([HELLO_TEXT, '{"type": "sing"}'], "bad_message", 4400),
     ],
 )
-def test_wrong_messages_are_refused_with_a_reason(port: int, messages: list[Any], code: str, close: int) -> None:
-    reply, closed = asyncio.run(refused(port, *messages))
+def test_wrong_messages_are_refused_with_a_reason(live_port: int, messages: list[Any], code: str, close: int) -> None:
+    reply, closed = asyncio.run(refused(live_port, *messages))
     assert (reply["type"], reply["code"], reply["status"] + 4000, closed) == ("error", code, close, close)
     assert reply["detail"]
     assert len(json.dumps(reply)) < 1_000
 
 
-def test_fields_that_are_not_known_are_passed_over(port: int) -> None:
-    messages, code = asyncio.run(talked(port, b"", [2], later="x"))
+def test_fields_that_are_not_known_are_passed_over(live_port: int) -> None:
+    messages, code = asyncio.run(talked(live_port, b"", [2], later="x"))
     assert (messages[0]["type"], code) == ("ready", 1000)
 
 
-def test_keys(bundle: Path, tmp_path: Path) -> None:
+def test_keys(loudness_bundle: Path, tmp_path: Path) -> None:
     from emovox.server.keys import KeyRing
 
     key = KeyRing(tmp_path / "keys.json").create("me")
-    settings = ServerSettings(models=(str(bundle),), require_keys=True, keys_file=tmp_path / "keys.json")
+    settings = ServerSettings(models=(str(loudness_bundle),), require_keys=True, keys_file=tmp_path / "keys.json")
     with serving(create_app(settings)) as port:
         for wrong in ({}, {"key": "wrong"}):
             reply, closed = asyncio.run(refused(port, json.dumps(HELLO | wrong)))
@@ -191,34 +201,34 @@ def test_keys(bundle: Path, tmp_path: Path) -> None:
         assert reply["code"] == "unauthorized"
 
 
-def test_pages_of_other_origins_are_kept_out(port: int) -> None:
+def test_pages_of_other_origins_are_kept_out(live_port: int) -> None:
     async def visit(origin: str) -> int:
         try:
-            async with connect(f"ws://127.0.0.1:{port}/v1/stream", origin=origin):  # type: ignore[arg-type]
+            async with connect(f"ws://127.0.0.1:{live_port}/v1/stream", origin=origin):  # type: ignore[arg-type]
                 return 101
         except Exception as error:
             return error.response.status_code  # type: ignore[attr-defined, no-any-return]
 
     assert asyncio.run(visit("https://evil.example")) == 403
-    assert asyncio.run(visit(f"http://127.0.0.1:{port}")) == 101
+    assert asyncio.run(visit(f"http://127.0.0.1:{live_port}")) == 101
 
 
-def test_time_is_limited(app: FastAPI, port: int) -> None:
-    limit(app, hello_s=0.1, idle_s=0.1, max_duration_s=1.0)
+def test_time_is_limited(live_app: FastAPI, live_port: int) -> None:
+    limit(live_app, hello_s=0.1, idle_s=0.1, max_duration_s=1.0)
     for messages in ([], [HELLO_TEXT]):
-        reply, closed = asyncio.run(refused(port, *messages))
+        reply, closed = asyncio.run(refused(live_port, *messages))
         assert (reply["code"], closed) == ("timeout", 4408)
-    messages, closed = asyncio.run(talked(port, bytes(3 * RATE), [3_200]))
+    messages, closed = asyncio.run(talked(live_port, bytes(3 * RATE), [3_200]))
     assert (messages[-1]["code"], closed) == ("too_long", 4413)
 
 
-def test_the_number_of_streams_is_limited(app: FastAPI, port: int) -> None:
+def test_the_number_of_streams_is_limited(live_app: FastAPI, live_port: int) -> None:
     async def crowd() -> tuple[Json, Json]:
-        async with opened(port), opened(port), opened(port), opened(port) as (last, _):
-            reply, _ = await refused(port, HELLO_TEXT)
+        async with opened(live_port), opened(live_port), opened(live_port), opened(live_port) as (last, _):
+            reply, _ = await refused(live_port, HELLO_TEXT)
             await last.send('{"type": "end"}')
             await last.wait_closed()
-            async with opened(port) as (_, ready):
+            async with opened(live_port) as (_, ready):
                 return reply, ready
 
     reply, ready = asyncio.run(crowd())
@@ -226,9 +236,9 @@ def test_the_number_of_streams_is_limited(app: FastAPI, port: int) -> None:
     assert reply["retry_after_s"] > 0
     assert ready["type"] == "ready"
     begin = time.monotonic()
-    while app.state.metrics.streams._value.get() and time.monotonic() < begin + 5:
+    while live_app.state.metrics.streams._value.get() and time.monotonic() < begin + 5:
         time.sleep(0.01)  # the others have only just left
-    assert app.state.metrics.streams._value.get() == 0
+    assert live_app.state.metrics.streams._value.get() == 0
 
 
 class FullEngine:
@@ -241,24 +251,24 @@ class FullEngine:
     def model(self, name: str | None = None) -> Any:
         return self._engine.model(name)
 
-    async def predict(self, samples: Floats, *, model: str | None = None) -> Any:
+    async def predict(self, samples: Floats, *, model: str | None = None, optional: bool = False) -> Any:
         self._left -= 1
         if self._left >= 0:
             raise QueueFullError
-        return await self._engine.predict(samples, model=model)
+        return await self._engine.predict(samples, model=model, optional=optional)
 
 
 def test_under_load_updates_are_skipped_and_utterances_wait(
-    app: FastAPI, port: int, bundle: Path, talk: Floats
+    live_app: FastAPI, live_port: int, loudness_bundle: Path, spoken: Floats
 ) -> None:
-    streams = limit(app, busy_s=5.0)
-    streams.engine = FullEngine(app.state.engine, 12)
-    messages, code = asyncio.run(talked(port, to_pcm16(talk), [8_000]))
+    streams = limit(live_app, busy_s=5.0)
+    streams.engine = FullEngine(live_app.state.engine, 12)
+    messages, code = asyncio.run(talked(live_port, to_pcm16(spoken), [8_000]))
     assert code == 1000
-    assert_equal(of_type(messages, "utterance"), wanted(bundle, talk))
-    streams.engine = FullEngine(app.state.engine, float("inf"))
-    limit(app, busy_s=0.2)
-    messages, code = asyncio.run(talked(port, to_pcm16(talk), [8_000]))
+    assert_equal(of_type(messages, "utterance"), wanted(loudness_bundle, spoken))
+    streams.engine = FullEngine(live_app.state.engine, float("inf"))
+    limit(live_app, busy_s=0.2)
+    messages, code = asyncio.run(talked(live_port, to_pcm16(spoken), [8_000]))
     assert (code, messages[-1]["code"]) == (4503, "busy")
 
 
@@ -288,8 +298,8 @@ class DeafSocket:
         self.closed = code
 
 
-def test_who_does_not_read_is_dropped_but_may_resume(app: FastAPI) -> None:
-    streams = limit(app, send_s=0.1)
+def test_who_does_not_read_is_dropped_but_may_resume(live_app: FastAPI) -> None:
+    streams = limit(live_app, send_s=0.1)
     socket = DeafSocket()
     asyncio.run(asyncio.wait_for(_Connection(socket, streams).run(), 5))  # type: ignore[arg-type]
     assert socket.closed == 4408

@@ -173,7 +173,8 @@ def test_command_line(files: Path, tmp_path: Path, recognizer: Recognizer) -> No
     rows = list(csv.DictReader(io.StringIO(run("--format", "csv").stdout)))
     assert [row["start_s"] for row in rows] == [*(str(item["start_s"]) for item in wanted), "", ""]
     assert [row["error_code"] for row in rows[-2:]] == ["", "not_audio"]
-    lines = run().stdout.splitlines()
+    title, *lines = run().stdout.splitlines()
+    assert title == "loudness 1, unadapted"
     assert lines[0] == str(files / "a.wav")
     assert lines[len(wanted) + 2] == "  no speech"
     assert run("--timeline").exit_code != 0

@@ -14,7 +14,7 @@ from speechnet_files import tiny_whisper
 from transformers import WhisperFeatureExtractor
 
 from emovox.errors import ModelError
-from emovox.models.whisper import LogMelFrontEnd, digest, load_trunk, round_weights
+from emovox.models.whisper import LogMelFrontEnd, digest, load_trunk, round_weights, sounding
 
 
 @pytest.fixture
@@ -36,19 +36,44 @@ def test_hidden_states_equal_transformers(half_minute: np.ndarray, tmp_path: Pat
     waveform = torch.from_numpy(half_minute)[None]
     with torch.inference_mode():
         expected = encoder(trunk.front_end(waveform), output_hidden_states=True).hidden_states
-        found = trunk(waveform)
+        found, kept = trunk(waveform)
     # The last of theirs has passed a final normalisation that the trunk leaves out.
     np.testing.assert_allclose(found[0].numpy(), expected[1].numpy(), atol=2e-4)
     assert len(found) == 2
+    assert bool(kept.all())
 
 
 def test_short_clips_and_level(voice: np.ndarray, tmp_path: Path) -> None:
     tiny_whisper(tmp_path / "tiny.safetensors")
     trunk = load_trunk(tmp_path / "tiny.safetensors", blocks=1)
     with torch.inference_mode():
-        assert trunk(torch.from_numpy(voice[:1_600])[None])[0].shape == (1, 5, 64)
-        loud, soft = (trunk(torch.from_numpy(voice * gain)[None])[0] for gain in (np.float32(1.5), np.float32(0.01)))
+        assert trunk(torch.from_numpy(voice[:1_600])[None])[0][0].shape == (1, 5, 64)
+        loud, soft = (trunk(torch.from_numpy(voice * gain)[None])[0][0] for gain in (np.float32(1.5), np.float32(0.01)))
     np.testing.assert_allclose(loud.numpy(), soft.numpy(), atol=1e-3)
+
+
+def test_quiet_ends_are_as_good_as_cut_off(voice: np.ndarray, tmp_path: Path) -> None:
+    tiny_whisper(tmp_path / "tiny.safetensors")
+    trunk = load_trunk(tmp_path / "tiny.safetensors", blocks=2)
+    fade = np.zeros(3_200, np.float32)
+    clip = np.concatenate([fade, voice[:16_000], fade])
+    longer = np.concatenate([np.zeros(6_400, np.float32), clip, np.zeros(12_800, np.float32)])
+    with torch.inference_mode():
+        (states, kept), (others, kept_others) = (trunk(torch.from_numpy(sound)[None]) for sound in (clip, longer))
+    first, second = kept[0] > 0, kept_others[0] > 0
+    assert int(torch.nonzero(second)[0]) == int(torch.nonzero(first)[0]) + 20  # 0.4 s in steps of 20 ms
+    for one, other in zip(states, others, strict=True):
+        np.testing.assert_allclose(other[0, second].numpy(), one[0, first].numpy(), atol=1e-4)
+
+
+def test_pauses_and_noise_are_kept(voice: np.ndarray) -> None:
+    front_end = LogMelFrontEnd()
+    spoken = np.concatenate([voice[:8_000], np.zeros(8_000, np.float32), voice[:8_000]])
+    where = torch.nonzero(sounding(front_end(torch.from_numpy(spoken)[None]))[0])[:, 0]
+    assert len(where) == int(where[-1] - where[0]) + 1
+    noise = np.random.default_rng(0).normal(size=16_000).astype(np.float32)
+    assert bool(sounding(front_end(torch.from_numpy(noise)[None])).all())
+    assert bool(sounding(front_end(torch.zeros(1, 4_800))).all())  # silence has no loud part: nothing is left out
 
 
 @given(st.integers(2, 8), st.integers(0, 10_000))

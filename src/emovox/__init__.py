@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from emovox.audio import Waveform, load
     from emovox.emotions import EMOTIONS
-    from emovox.errors import AudioError, BundleError, EmovoxError
+    from emovox.errors import AdaptationError, AudioError, BundleError, EmovoxError
+    from emovox.inference.adaptation import Reference
     from emovox.inference.bundle import Bundle
     from emovox.inference.recognizer import Failure, Prediction, Recognizer, predict
     from emovox.inference.stream import TimelineSegment, timeline
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "EMOTIONS",
+    "AdaptationError",
     "AudioError",
     "Bundle",
     "BundleError",
@@ -34,6 +36,7 @@ __all__ = [
     "Failure",
     "Prediction",
     "Recognizer",
+    "Reference",
     "TimelineSegment",
     "Utterance",
     "Waveform",
@@ -46,7 +49,8 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("Waveform", "load"), "emovox.audio"),
     "EMOTIONS": "emovox.emotions",
-    **dict.fromkeys(("AudioError", "BundleError", "EmovoxError"), "emovox.errors"),
+    **dict.fromkeys(("AdaptationError", "AudioError", "BundleError", "EmovoxError"), "emovox.errors"),
+    "Reference": "emovox.inference.adaptation",
     "Bundle": "emovox.inference.bundle",
     **dict.fromkeys(("Failure", "Prediction", "Recognizer", "predict"), "emovox.inference.recognizer"),
     **dict.fromkeys(("TimelineSegment", "timeline"), "emovox.inference.stream"),

@@ -8,6 +8,8 @@ reads the first stream only, or if its last page is not marked, at which libsndf
 from __future__ import annotations
 
 import logging
+import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -27,6 +29,8 @@ FFMPEG_FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mp3,aac,ac3,eac3,amr,asf,avi,flv,mpegts,ogg,flac,wav,w64,aiff,au,caf,wv"
 )
 """Containers that FFmpeg may recognise: none that can point to other files or hosts (such as hls, concat or sdp)."""
+_OPUS_RATE = 48_000
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows
 MAX_CHANGES = 100
 """How often sample rate, channels or sample format may change within a file."""
 
@@ -80,8 +84,11 @@ def open_decoder(file: SourceFile) -> Iterator[Decoder]:
 
 
 def _open_sndfile(file: SourceFile) -> soundfile.SoundFile | None:
+    """Open with libsndfile, which reads by itself what has a path: Ctrl-C in a function that C calls would be lost."""
     try:
-        sound = soundfile.SoundFile(file)
+        sound = soundfile.SoundFile(file if file.path is None else os.open(file.path, os.O_RDONLY | _BINARY))
+    except OSError as error:
+        raise AudioError(f"cannot be opened ({error})", code="not_found", path=file.name) from error
     except soundfile.LibsndfileError as error:
         if error.code == 24:  # "SF_INFO struct incomplete": a rate below 1 or above 2**31
             raise AudioError("has an impossible sample rate", code="bad_rate", path=file.name) from error
@@ -177,6 +184,7 @@ class _FFmpegDecoder:
         self.rate = int(codec.sample_rate)
         self.channels = int(codec.channels)
         self.frames = None
+        self._last_packet: Any = None  # that gave sound
         # In other formats the duration may be guessed from the bit rate.
         if self._container.format.name.startswith("mov") and stream.duration and stream.time_base:
             self.frames = round(stream.duration * stream.time_base * self.rate)
@@ -191,13 +199,50 @@ class _FFmpegDecoder:
     def blocks(self) -> Iterator[Block]:
         """Gather frames, which are short and would each keep a larger buffer alive."""
         held: list[Block] = []
+        count = 0
         for block in self._float_frames():
             if held and (sum(map(len, held)) * block.shape[1] >= BLOCK_SAMPLES or held[0].shape[1] != block.shape[1]):
                 yield np.concatenate(held)
                 held = []
+            if not count:
+                block = block[self._lead_in(len(block)) :]
+            count += len(block)
             held.append(block)
         if held:
+            held[-1] = held[-1][: len(held[-1]) - self._padding(len(held[-1]), count)]
             yield np.concatenate(held)
+
+    def _lead_in(self, first_frame: int) -> int:
+        """Samples at the begin that FFmpeg should have left out.
+
+        Opus in Matroska: it counts what is to be left out at the rate that the file names, which is that of the sound
+        before it was encoded, and decodes at 48 kHz (RFC 7845, section 4.2; first seen in FFmpeg 8).
+        """
+        codec = self._stream.codec_context
+        head = bytes(codec.extradata or b"")
+        packet = self._last_packet
+        if codec.name not in ("opus", "libopus") or not head.startswith(b"OpusHead") or len(head) < 16:
+            return 0
+        if not self._container.format.name.startswith("matroska") or packet is None or not packet.duration:
+            return 0
+        pre_skip, named_rate = struct.unpack_from("<HI", head, 10)
+        whole = round(packet.duration * packet.time_base * _OPUS_RATE)
+        left_out = max(0, whole - first_frame)
+        return min(first_frame, max(0, pre_skip - left_out)) if named_rate != _OPUS_RATE else 0
+
+    def _padding(self, last_frame: int, count: int) -> int:
+        """Samples at the end that an AAC encoder added to fill its last frame; FFmpeg keeps them, browsers do not.
+
+        How long the last packet is, and the whole in MP4 (its edit list), says the container.
+        """
+        packet = self._last_packet
+        if self._stream.codec_context.name not in ("aac", "aac_fixed") or packet is None:
+            return 0
+        ends = [] if self.frames is None else [self.frames]
+        if packet.duration and packet.time_base:
+            ends.append(count - last_frame + round(packet.duration * packet.time_base * self.rate))
+        padding = max((count - end for end in ends), default=0)
+        return padding if 0 < padding < last_frame else 0
 
     def _float_frames(self) -> Iterator[Block]:
         resampler, setup, changes = None, None, 0
@@ -235,6 +280,8 @@ class _FFmpegDecoder:
                 except self._errors:
                     damaged += 1
                     continue
+                if frames:
+                    self._last_packet = packet
                 yield from frames
         except self._errors as error:
             raise _incomplete(f"cannot be decoded to its end ({error})", self._name) from error

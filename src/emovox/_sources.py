@@ -26,9 +26,11 @@ class SourceFile:
     Attributes:
         size: length in bytes.
         name: for messages; None where there is none.
+        path: what may be opened again to read the same bytes; None where that cannot be.
     """
 
-    def __init__(self, file: Any, size: int, name: str | None) -> None:
+    def __init__(self, file: Any, size: int, name: str | None, path: Path | None = None) -> None:
+        self.path = path
         self._file = file
         self._error: Exception | None = None
         self.size = size
@@ -54,6 +56,12 @@ class SourceFile:
     def tell(self) -> int:
         """Give the position in bytes."""
         return int(self._file.tell())
+
+    def try_reading(self) -> None:
+        """Read to the end, so that `raise_failure` knows of failures that a library met on its own."""
+        self.seek(0)
+        while self.read(_CHUNK_BYTES):
+            pass
 
     def raise_failure(self) -> None:
         """Raise what went wrong in `read`, if anything did."""
@@ -82,7 +90,9 @@ def open_source(source: Source, *, max_bytes: int) -> Iterator[SourceFile]:
         _check_size(memoryview(source).nbytes, max_bytes, name)
         yield SourceFile(io.BytesIO(source), memoryview(source).nbytes, name)
     elif isinstance(source, str | os.PathLike):
-        with _open_path(Path(source), name) as file, _seekable(file, max_bytes, name) as opened:
+        path = Path(source)
+        with _open_path(path, name) as file, _seekable(file, max_bytes, name) as opened:
+            opened.path = path if path.is_file() else None
             yield opened
     elif hasattr(source, "read") and not isinstance(source, io.TextIOBase):
         with _seekable(source, max_bytes, name) as opened:

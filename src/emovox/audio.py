@@ -286,7 +286,9 @@ def _decoder(source: Source, limits: Limits) -> Iterator[Decoder]:
             with open_decoder(file) as decoder:
                 _check_format(decoder.rate, decoder.channels, limits, file.name)
                 yield decoder
-        except AudioError:
+        except AudioError as error:
+            if error.code == "truncated" and file.path is not None:
+                file.try_reading()
             file.raise_failure()  # the cause, if the libraries took a failed read for the end
             raise
         file.raise_failure()
@@ -351,8 +353,9 @@ class _Extent:
                 remedy="Record more.",
             )
         if (self._high - self._low) / 2 <= limits.silence_peak:
+            peak = max(abs(self._low), abs(self._high))
             raise AudioError(
-                f"is silent (its samples reach {max(abs(self._low), abs(self._high)):.1e} of full scale)",
+                f"is silent (its loudest sample is at {20 * math.log10(peak):.0f} dB)" if peak else "is silent",
                 code="silent",
                 path=name,
                 remedy="Check the microphone.",

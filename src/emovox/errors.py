@@ -101,6 +101,12 @@ class BundleError(EmovoxError):
     default_code = "not_a_bundle"
 
 
+class AdaptationError(EmovoxError):
+    """A reference cannot be made, read or used with this model; see `emovox.inference.adaptation`."""
+
+    default_code = "not_a_reference"
+
+
 class MissingExtraError(EmovoxError):
     """Something needs a package that the light installation leaves out."""
 

@@ -10,7 +10,21 @@ from typing import Annotated
 import typer
 
 import emovox
-from emovox.cli import common, corpora, demo, evaluate, features, listen, models, predict, report, serve, study, train
+from emovox.cli import (
+    adapt,
+    common,
+    corpora,
+    demo,
+    evaluate,
+    features,
+    listen,
+    models,
+    predict,
+    report,
+    serve,
+    study,
+    train,
+)
 
 app = typer.Typer(
     name="emovox",
@@ -20,6 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(predict.predict)
+app.command()(adapt.adapt)
 app.command()(listen.listen)
 app.command()(features.features)
 app.command()(train.train)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from emovox.cli import common
+from emovox.cli import common, show
+from emovox.cli.adapt import speakers
 from emovox.cli.common import Format
 from emovox.errors import EmovoxError, ParameterError
 
@@ -19,11 +21,17 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from emovox.cli.predict_output import Kind, Writer
-    from emovox.inference.recognizer import Failure, Prediction, Recognizer, Recording
+    from emovox.inference.groups import Member
+    from emovox.inference.recognizer import Recognizer
+    from emovox.inference.recordings import Recording
+    from emovox.inference.results import Failure, Prediction
     from emovox.inference.stream import TimelineSegment
     from emovox.inference.utterances import Utterance
 
 STDIN = "-"
+AUTO = "auto"
+NAMED_GROUPS = 3
+"""So many groups are named in a hint; of more their number is told."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +70,18 @@ def predict(
     vad: Annotated[
         bool | None, typer.Option("--vad/--no-vad", help="With --timeline: pass over windows without speech.")
     ] = None,
+    adapt: Annotated[
+        str | None,
+        typer.Option(
+            "--adapt",
+            metavar="FILE|auto",
+            help="Measure from a reference of `emovox adapt`; or auto: from the mean of each folder or speaker.",
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option("--manifest", metavar="FILE", help="With --adapt auto: table that names the speakers."),
+    ] = None,
     min_confidence: Annotated[
         float, typer.Option(min=0.0, max=1.0, metavar="P", help="Less probable predictions are 'uncertain'.")
     ] = 0.0,
@@ -76,19 +96,36 @@ def predict(
 
     Results are printed as they are found. The exit code is 0 if all recordings were read, 1 if some could not be
     (each is named in the result, the others are done), 2 for wrong use.
+
+    Examples:
+      emovox predict talk.wav more/ --format csv
+
+      emovox predict recordings/ --adapt auto
     """
     windows = _Windows(window, hop, vad)
     if windows.given() and not timeline:
         raise ParameterError("--window, --hop and --vad belong to --timeline", remedy="Add --timeline.")
     if timeline and utterances:
         raise ParameterError("--timeline and --utterances exclude each other", remedy="Run it twice.")
+    auto = adapt == AUTO
+    if manifest is not None and not auto:
+        raise ParameterError("--manifest belongs to --adapt auto", remedy="Add --adapt auto.")
+    if auto and (timeline or utterances):
+        raise ParameterError(
+            "--adapt auto is for one answer a recording",
+            remedy="Make a reference with `emovox adapt`, and give that to --adapt.",
+        )
     from emovox.cli.predict_output import Kind
-    from emovox.inference.recognizer import Recognizer, expand
+    from emovox.inference.groups import members
+    from emovox.inference.recognizer import Recognizer
 
     kind = Kind.TIMELINE if timeline else Kind.UTTERANCES if utterances else Kind.WHOLE
-    recognizer = Recognizer(model, min_confidence=min_confidence, threads=threads)
-    recordings = list(expand(_sources(paths)))
-    failed = _run(recognizer, recordings, output, jobs, kind, windows)
+    reference = None if auto else adapt
+    recognizer = Recognizer(model, min_confidence=min_confidence, threads=threads, adapt=reference)
+    if auto:
+        recognizer.bundle.require_adaptable()
+    recordings = members(_sources(paths), None if manifest is None else speakers(manifest))
+    failed = _run(recognizer, recordings, output, jobs, kind, windows, auto=auto)
     if failed:
         common.warn(f"{failed} of {len(recordings)} could not be used")
         raise typer.Exit(common.SOME_FAILED)
@@ -102,14 +139,19 @@ def _sources(paths: Sequence[str]) -> list[Recording]:
 
 def _run(
     recognizer: Recognizer,
-    recordings: Sequence[Recording | Failure],
+    members: Sequence[Member],
     output: Format,
     jobs: int | None,
     kind: Kind,
     windows: _Windows,
+    *,
+    auto: bool,
 ) -> int:
-    from emovox.cli.predict_output import Kind, writer
+    from emovox.cli.predict_output import Adaptation, Kind, writer
 
+    adaptation = Adaptation(clips=0 if recognizer.reference is None else recognizer.reference.clips, auto=auto)
+    recordings = [member.source for member in members]
+    clips: dict[str, int] = {}
     done = failed = 0
     with common.progress() as bars:
         stdout = common.stdout()
@@ -117,8 +159,10 @@ def _run(
         console = bars.console if stdout.is_terminal and not bars.disable else stdout
         names = [_name(recording) for recording in recordings]
         try:
-            with writer(output, recognizer.meta, console, names, kind=kind) as out:
-                if kind is Kind.WHOLE:
+            with writer(output, recognizer.meta, console, names, kind=kind, adaptation=adaptation) as out:
+                if auto:
+                    outcomes = _adapted(recognizer, members, jobs, out, bars, clips)
+                elif kind is Kind.WHOLE:
                     outcomes = _predictions(recognizer, recordings, jobs, out, bars)
                 else:
                     parts = _finder(recognizer, kind, windows)
@@ -130,6 +174,7 @@ def _run(
         except KeyboardInterrupt:
             common.warn(f"Interrupted: {done} of {len(recordings)} were done")
             raise
+    _warn_of_small_groups(clips)
     return failed
 
 
@@ -149,6 +194,50 @@ def _predictions(
             out.result(_named(result, _name(recording)))
             bars.advance(task)
             yield not isinstance(result, Failure)
+
+
+def _adapted(
+    recognizer: Recognizer,
+    members: Sequence[Member],
+    jobs: int | None,
+    out: Writer,
+    bars: Progress,
+    clips: dict[str, int],
+) -> Generator[bool, None, None]:
+    """Write all predictions, each adapted to its group; yield for each whether it succeeded.
+
+    How many clips a group was adapted with is noted in `clips`.
+    """
+    from emovox.inference.groups import predict_members
+    from emovox.inference.recognizer import Failure
+
+    task = bars.add_task("Listening", total=len(members))
+
+    def progress(heard: int, _total: int) -> None:
+        bars.update(task, completed=heard)
+
+    results = predict_members(recognizer, members, jobs=jobs, progress=progress)
+    for member, result in zip(members, results, strict=True):
+        out.result(_named(result, _name(member.source)))
+        if not isinstance(result, Failure):
+            clips[member.group] = result.adapted_clips
+        yield not isinstance(result, Failure)
+
+
+def _warn_of_small_groups(clips: Mapping[str, int]) -> None:
+    from emovox.inference.adaptation import ENOUGH_CLIPS
+
+    alone = [name for name, count in clips.items() if not count]
+    small = [f"{name} ({count})" for name, count in clips.items() if 0 < count < ENOUGH_CLIPS]
+    hints = {
+        "unadapted, because that takes two clips of half a second or more": alone,
+        f"adapted with few clips; {ENOUGH_CLIPS} or more give most of the gain": small,
+    }
+    for hint, names in hints.items():
+        if names:
+            told = ", ".join(show.printable(name or STDIN) for name in names[:NAMED_GROUPS])
+            more = f" and {len(names) - NAMED_GROUPS:,} more" if len(names) > NAMED_GROUPS else ""
+            common.warn(f"{told}{more}: {hint}")
 
 
 Finder: TypeAlias = "Callable[[Recording, Callable[[float], None]], Iterator[TimelineSegment | Utterance]]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from emovox.inference.recognizer import Failure, Prediction
     from emovox.inference.stream import TimelineSegment
     from emovox.inference.utterances import Utterance
+
+
+_EMOTION_WIDTH = show.NAME_WIDTH + 20
+"""Width of what stands beside the name of a recording: two spaces, the emotion, its probability and a bar."""
 
 
 class Kind(StrEnum):
@@ -44,13 +49,47 @@ class Writer(AbstractContextManager["Writer"], Protocol):
         """End the parts, at the recording's end or where it could not be read on."""
 
 
-def writer(output: Format, meta: BundleMetadata, console: Console, names: Sequence[str], *, kind: Kind) -> Writer:
+@dataclass(frozen=True)
+class Adaptation:
+    """How the model of a run is adapted.
+
+    Attributes:
+        clips: unlabelled clips of the reference that all results share; 0 without one.
+        auto: each group of recordings has its own; results say how many clips it comes from.
+    """
+
+    clips: int = 0
+    auto: bool = False
+
+    def __str__(self) -> str:
+        return "adapted to the recordings themselves" if self.auto else adapted(self.clips)
+
+
+def adapted(clips: int) -> str:
+    """Say in words what a result is adapted with.
+
+    Example:
+        >>> adapted(12), adapted(1), adapted(0)
+        ('adapted: 12 clips', 'adapted: 1 clip', 'unadapted')
+    """
+    return f"adapted: {clips:,} clip{'' if clips == 1 else 's'}" if clips else "unadapted"
+
+
+def writer(
+    output: Format,
+    meta: BundleMetadata,
+    console: Console,
+    names: Sequence[str],
+    *,
+    kind: Kind,
+    adaptation: Adaptation,
+) -> Writer:
     """Choose the writer for a format."""
     if output is Format.JSON:
-        return _Json(meta, kind)
+        return _Json(meta, kind, adaptation)
     if output is Format.CSV:
-        return _Csv(meta, kind)
-    return _Table(console, names)
+        return _Csv(meta, kind, adaptation)
+    return _Table(console, names, title=f"{meta.name} {meta.version}, {adaptation}", auto=adaptation.auto)
 
 
 class _Quiet:
@@ -66,11 +105,14 @@ class _Quiet:
 
 
 class _Table(_Quiet):
-    def __init__(self, console: Console, names: Sequence[str]) -> None:
+    def __init__(self, console: Console, names: Sequence[str], *, title: str, auto: bool) -> None:
         self._console = console
+        self._title: str | None = title
+        self._auto = auto
         self._ascii = console.options.ascii_only
         self._parts = 0
-        self._width = show.name_width([show.printable(name) for name in names], console, others=show.NAME_WIDTH + 21)
+        others = _EMOTION_WIDTH + 1 + (22 if auto else 0)
+        self._width = show.name_width([show.printable(name) for name in names], console, others=others)
 
     def result(self, result: Prediction | Failure) -> None:
         from rich.text import Text
@@ -82,6 +124,9 @@ class _Table(_Quiet):
             line.append(f"failed: {show.printable(result.to_dict()['error']['message'])}", style="red")
         else:
             line += show.emotion_cells(result.emotion, result.confidence, ascii_only=self._ascii)
+            if self._auto:
+                line.pad_right(self._width + _EMOTION_WIDTH - line.cell_len)
+                line.append(f"  {adapted(result.adapted_clips)}", style="default not bold dim")
         self._print(line)
 
     def begin(self, path: str | None) -> None:
@@ -107,18 +152,22 @@ class _Table(_Quiet):
             self._print("  no speech", style="dim")
 
     def _print(self, line: object, style: str | None = None) -> None:
+        if self._title is not None:  # above the first result, so that nothing is printed where there is none
+            title, self._title = show.printable(self._title), None
+            self._print(title, style="dim")
         self._console.print(line, style=style, markup=False, soft_wrap=True)
 
 
 class _Csv(_Quiet):
     _COLUMNS: Mapping[Kind, Sequence[str]] = {
-        Kind.WHOLE: ("emotion", "confidence", "duration_s"),
-        Kind.TIMELINE: ("start_s", "end_s", "emotion", "confidence", "speech"),
-        Kind.UTTERANCES: ("start_s", "end_s", "emotion", "confidence"),
+        Kind.WHOLE: ("emotion", "confidence", "duration_s", "adapted_clips"),
+        Kind.TIMELINE: ("start_s", "end_s", "emotion", "confidence", "speech", "adapted_clips"),
+        Kind.UTTERANCES: ("start_s", "end_s", "emotion", "confidence", "adapted_clips"),
     }
 
-    def __init__(self, meta: BundleMetadata, kind: Kind) -> None:
+    def __init__(self, meta: BundleMetadata, kind: Kind, adaptation: Adaptation) -> None:
         self._labels = meta.labels
+        self._clips = adaptation.clips
         self._path: str | None = None
         self._parts = 0
         columns = self._columns = self._COLUMNS[kind]
@@ -132,7 +181,8 @@ class _Csv(_Quiet):
             self._failed(result)
             return
         values = result.to_dict()
-        head = [values["path"], values["emotion"] or show.UNCERTAIN, values["confidence"], values["duration_s"]]
+        values["emotion"] = values["emotion"] or show.UNCERTAIN
+        head = [values["path"], *(values[column] for column in self._columns)]
         self._rows.add([*head, *(values["probabilities"][label] for label in self._labels), None, None])
 
     def begin(self, path: str | None) -> None:
@@ -142,6 +192,7 @@ class _Csv(_Quiet):
         self._parts += 1
         values = segment.to_dict()
         values["emotion"] = values["emotion"] or (None if segment.confidence is None else show.UNCERTAIN)
+        values["adapted_clips"] = self._clips
         head = [self._path, *(values[column] for column in self._columns)]
         self._rows.add([*head, *(values["probabilities"].get(label) for label in self._labels), None, None])
 
@@ -161,9 +212,11 @@ class _Json:
 
     _CLOSING, _CLOSING_PARTS = "\n]}\n", "\n]}\n]}\n"
 
-    def __init__(self, meta: BundleMetadata, kind: Kind) -> None:
+    def __init__(self, meta: BundleMetadata, kind: Kind, adaptation: Adaptation) -> None:
         self._kind = kind
-        head = f'{{\n"model": {show.json_value(meta.summary())},\n"results": ['
+        clips = None if adaptation.auto else adaptation.clips
+        about = f'"model": {show.json_value(meta.summary())},\n"adapted_clips": {show.json_value(clips)}'
+        head = f'{{\n{about},\n"results": ['
         self._text = show.JsonText(head + self._CLOSING)
         self._separator = f"{head}\n"  # what stands before the next result
         self._segment_separator = "\n"

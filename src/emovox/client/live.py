@@ -100,6 +100,10 @@ class _Outbox:
         known = self.ended or position < self.start + len(self._data)
         return known and position < self.start + self._ahead
 
+    def is_whole(self, position: int) -> bool:
+        """Does nothing come behind `position`?"""
+        return self.ended and position >= self.start + len(self._data)
+
     async def forget_before(self, position: int) -> None:
         """What lies before is confirmed."""
         async with self._changed:
@@ -166,14 +170,16 @@ class _Talk:
                         raise error
                     return
                 elif message["type"] == "bye":
-                    self._over = True
-                    return
+                    heard = self._position(message["received"])
+                    self._over = self.outbox.is_whole(heard)  # if not, the service stops: on with a new session
+                    await self.outbox.forget_before(heard)
+                    break
                 else:
                     for event in await self._event(message):
                         yield event
             if sender is not None and sender.done() and sender.exception() is not None:
                 await sender  # what the source of sound raised
-            if not self._over:  # closed without a good bye: 1000 or 1001 from a service that stops
+            if not self._over:
                 await asyncio.sleep(_FIRST_PAUSE_S)
         finally:
             if sender is not None:

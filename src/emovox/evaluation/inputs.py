@@ -60,6 +60,11 @@ class Inputs:
         """Speakers, shape (n,); empty text where unknown."""
         return self.table["speaker"].to_numpy(dtype=str)
 
+    @property
+    def corpora(self) -> Array:
+        """Names of the corpora, shape (n,)."""
+        return self.table["corpus"].to_numpy(dtype=str)
+
 
 def read_inputs(
     table: pd.DataFrame,

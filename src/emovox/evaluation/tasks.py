@@ -88,20 +88,21 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """What models are shown: values of one kind, emotions and speakers, aligned."""
+    """What models are shown: values of one kind, emotions, speakers and corpora, aligned."""
 
     values: Array
     truth: Array
     speakers: Array
+    corpora: Array | None = None
 
 
-def run_task(task: Task, values: Mapping[str, Array], columns: tuple[Array, Array], *, threads: int = 1) -> Outcome:
+def run_task(task: Task, values: Mapping[str, Array], columns: tuple[Array, ...], *, threads: int = 1) -> Outcome:
     """Compute one cell; whatever goes wrong in it is told in the outcome.
 
     Args:
         task: what to compute.
         values: inputs by kind, each aligned with the table.
-        columns: emotions and speakers of all rows.
+        columns: emotions, speakers and corpora of all rows.
         threads: processors that the model can use, to be told in the outcome.
     """
     with warnings.catch_warnings(record=True) as caught:
@@ -121,7 +122,7 @@ def describe_error(error: BaseException) -> dict[str, str]:
     return {"code": code, "message": str(error) or type(error).__name__}
 
 
-def _compute(task: Task, values: Mapping[str, Array], columns: tuple[Array, Array]) -> Outcome:
+def _compute(task: Task, values: Mapping[str, Array], columns: tuple[Array, ...]) -> Outcome:
     data = Data(values[task.kind], *columns)
     model = create(task.model, seed=task.key.seed, **task.parameters)
     checkpoint = None
@@ -197,6 +198,8 @@ def fit_model(model: Any, data: Data, fit: Indices, validation: Indices) -> None
     elif "groups" in takes and "" not in data.speakers[fit] and len(set(data.speakers[fit])) > 1:
         # Where a speaker is unknown, who belongs to whom is unknown: better no groups than wrong ones.
         options["groups"] = data.speakers[fit]
+    if "corpora" in takes and data.corpora is not None:
+        options["corpora"] = data.corpora[fit]
     model.fit(data.values[fit], data.truth[fit], **options)
 
 

@@ -92,7 +92,7 @@ def train(
         permits=permits(_licences(inputs)),
         scores=scores,
     )
-    data = Data(inputs.values[spec.input], inputs.truth, inputs.speakers)
+    data = Data(inputs.values[spec.input], inputs.truth, inputs.speakers, inputs.corpora)
     model = spec.create(seed=seed, **chosen.parameters)
     if spec.family == "network":
         meta = dataclasses.replace(meta, card=model_card(meta))

@@ -36,7 +36,7 @@ def run_tasks(
     Yields:
         Every task once, with its outcome.
     """
-    columns = (inputs.truth, inputs.speakers)
+    columns = (inputs.truth, inputs.speakers, inputs.corpora)
     if threads is None and min(jobs, len(tasks)) <= 1:
         for task in tasks:
             yield task, run_task(task, inputs.values, columns, threads=available_cores())
@@ -50,7 +50,7 @@ def run_tasks(
 
 
 def _run_in_processes(
-    waiting: list[Task], columns: tuple[Array, Array], folder: Path, jobs: int, threads: int | None
+    waiting: list[Task], columns: tuple[Array, ...], folder: Path, jobs: int, threads: int | None
 ) -> Iterator[tuple[Task, Outcome]]:
     threads = threads or max(1, available_cores() // jobs)
     while waiting:
@@ -74,7 +74,7 @@ def _run_in_processes(
 
 
 def _run_pool(
-    tasks: Sequence[Task], columns: tuple[Array, Array], folder: Path, jobs: int, threads: int
+    tasks: Sequence[Task], columns: tuple[Array, ...], folder: Path, jobs: int, threads: int
 ) -> Iterator[tuple[Task, Outcome]]:
     context = multiprocessing.get_context("spawn")
     # Nothing is ever sent: a worker that sees the pipe closed knows that nobody waits for it any more.
@@ -99,7 +99,7 @@ _worker: dict[str, Any] = {}
 """What this process was given when it was started as a worker."""
 
 
-def _start_worker(folder: Path, columns: tuple[Array, Array], threads: int, lifeline: Connection) -> None:
+def _start_worker(folder: Path, columns: tuple[Array, ...], threads: int, lifeline: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_when_alone, args=(lifeline,), daemon=True).start()
     # For libraries that are loaded later, and for those that are loaded already.

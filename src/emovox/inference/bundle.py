@@ -2,115 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from emovox.errors import BundleError, ParameterError
-from emovox.inference.container import FORMAT_VERSION, open_envelope
+from emovox.inference.container import Envelope, open_envelope
+from emovox.inference.metadata import CLASSIC_INPUT_SIZE as CLASSIC_INPUT_SIZE
+from emovox.inference.metadata import INPUT_NAMES as INPUT_NAMES
+from emovox.inference.metadata import BundleMetadata as BundleMetadata
+from emovox.inference.metadata import Identity as Identity
 
 DEFAULT_BUNDLE = "emovox-base"
-CLASSIC_INPUT_SIZE = 180
-"""Length of the vector that models with input ``classic`` take."""
-
-INPUT_NAMES: Mapping[str, str] = {"classic": "features", "waveform": "waveform"}
-"""Name of the graph's input, by what the model takes."""
+PROBABILITIES, EMBEDDING, REFERENCE = "probabilities", "embedding", "reference"
+"""Names of the graph's outputs, and of the input of those that can adapt."""
 
 Floats: TypeAlias = npt.NDArray[np.float32]
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-@dataclass(frozen=True, kw_only=True)
-class BundleMetadata:
-    """What a bundle says about its model.
-
-    Attributes:
-        name, version: of the model, such as ``emovox-base`` and ``1.0``.
-        labels: emotions in the order of the probability columns; two or more, all different.
-        input: ``waveform`` (mono samples) or ``classic`` (the vector of `emovox.features.classic`).
-        sample_rate: rate in Hz that the input is brought to; None leaves each recording at its own.
-        feature_version: version of the feature set that the model was trained on; None for waveforms.
-        max_seconds: longest clip in one call; longer ones are cut. None where the model sets no limit.
-        training: what it was trained on, such as ``{"corpora": [{"name", "clips", "speakers", "licence"}]}``.
-        licence: of the model. permits: what that allows, in plain words.
-        scores: measured figures, each with its corpus, protocol and number of speakers.
-        temperature: calibration that the probabilities already contain (1 if none).
-        created: ISO 8601, UTC.
-        card: the model card, Markdown.
-    """
-
-    name: str
-    labels: tuple[str, ...]
-    input: Literal["waveform", "classic"]
-    version: str = "1"
-    sample_rate: int | None = None
-    feature_version: str | None = None
-    max_seconds: float | None = None
-    training: Mapping[str, Any] = field(default_factory=dict)
-    licence: str = ""
-    permits: str = ""
-    scores: Sequence[Mapping[str, Any]] = ()
-    temperature: float = 1.0
-    created: str = field(default_factory=_now)
-    card: str = ""
-
-    def __post_init__(self) -> None:
-        faults = [message for message, wrong in self._faults() if wrong]
-        if faults:
-            raise ParameterError(f"a bundle cannot be described so: {'; '.join(faults)}")
-
-    def _faults(self) -> list[tuple[str, bool]]:
-        rate, longest = self.sample_rate, self.max_seconds
-        texts = (self.name, self.version, self.licence, self.permits, self.created, self.card)
-        return [
-            ("name must not be empty", not self.name),
-            ("name, version, licence, permits, created and card are texts", not all(isinstance(t, str) for t in texts)),
-            ("labels must be two or more different texts", not _are_labels(self.labels)),
-            (f"input must be one of {', '.join(INPUT_NAMES)}", self.input not in INPUT_NAMES),
-            ("sample_rate must be a positive whole number or null", not (rate is None or _is_positive(rate, int))),
-            ("a waveform model needs a sample_rate", self.input == "waveform" and rate is None),
-            ("max_seconds must be positive or null", not (longest is None or _is_positive(longest, int, float))),
-            ("temperature must be positive", not _is_positive(self.temperature, int, float)),
-            ("training must be an object", not isinstance(self.training, Mapping)),
-            ("scores must be a list of objects", not all(isinstance(score, Mapping) for score in self.scores)),
-        ]
-
-    def to_json(self) -> str:
-        """Write it as one JSON object with a fixed order of keys."""
-        document = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
-        return json.dumps(document, ensure_ascii=False, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> BundleMetadata:
-        """Read what `to_json` wrote; keys that this version does not know are passed over.
-
-        Raises:
-            BundleError: ``corrupt``, if it is not such an object.
-        """
-        try:
-            document = json.loads(text)
-            known = {item.name for item in dataclasses.fields(cls)}
-            values = {key: value for key, value in document.items() if key in known}
-            values["labels"] = tuple(values["labels"])
-            return cls(**values)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ParameterError) as error:
-            raise BundleError(f"has a description that cannot be used ({error})", code="corrupt") from error
-
-    def summary(self) -> dict[str, Any]:
-        """What programs want to know of the model that gave a result, ready for JSON."""
-        keys = ("name", "version", "labels", "input", "sample_rate", "licence", "permits", "created")
-        return {key: list(value) if key == "labels" else value for key in keys for value in (getattr(self, key),)}
 
 
 def default_bundle_path() -> Path:
@@ -136,20 +47,25 @@ class Bundle:
 
     Attributes:
         meta: the description.
+        identity: which bundle it is.
         path: as given.
         size: of the file, in bytes.
+        embedding_size: length of a clip's embedding; None if the model cannot adapt.
     """
 
     meta: BundleMetadata
+    embedding_size: int | None
 
     def __init__(self, data: bytes, *, path: str | None = None, threads: int | None = None) -> None:
         if threads is not None and threads < 1:
             raise ParameterError(f"threads must be at least 1, got {threads}")
         self.path = path
         self.size = len(data)
-        self.meta = _described(data, path)
+        envelope = open_envelope(data, path=path)
+        self.meta = _described(envelope, path)
+        self.identity = Identity(self.meta.name, self.meta.version, envelope.sha256)
         self._session = _session(data, path, threads or available_threads())
-        self._check_graph()
+        self.embedding_size = self._check_graph()
 
     @classmethod
     def load(cls, source: str | os.PathLike[str] | None = None, *, threads: int | None = None) -> Bundle:
@@ -161,45 +77,114 @@ class Bundle:
         path = resolve(source)
         return cls(_read(path), path=str(path), threads=threads)
 
-    def run(self, values: npt.ArrayLike) -> Floats:
+    def run(self, values: npt.ArrayLike, reference: npt.ArrayLike | None = None) -> Floats:
         """Compute probabilities.
 
         Args:
             values: float32; (n, 180) feature vectors for input ``classic``, (n, samples) equally long clips at
                 `meta.sample_rate` for input ``waveform``.
+            reference: embedding that is subtracted from that of each clip, shape (d,), or (n, d) for one a clip; None
+                leaves the model unadapted.
 
         Returns:
             Shape (n, labels); columns as in `meta.labels`, each row sums to 1.
 
         Raises:
-            ParameterError: if the shape does not fit.
-            BundleError: ``failed``, if the graph cannot process it or gives what are no probabilities.
+            ParameterError: if a shape does not fit.
+            BundleError: ``failed``, if the graph cannot process it or gives what are no probabilities;
+                ``cannot_adapt``, if it takes no reference.
         """
+        return self._run(values, reference, [PROBABILITIES])[0]
+
+    def run_and_embed(self, values: npt.ArrayLike, reference: npt.ArrayLike | None = None) -> tuple[Floats, Floats]:
+        """Compute probabilities and embeddings in one go.
+
+        Args:
+            values, reference: as for `run`.
+
+        Returns:
+            Probabilities as `run` gives them, and embeddings of shape (n, d), each relative to the mean of the
+            training data whatever the reference.
+
+        Raises:
+            ParameterError, BundleError: as `run`.
+        """
+        self.require_adaptable()
+        probabilities, embeddings = self._run(values, reference, [PROBABILITIES, EMBEDDING])
+        return probabilities, embeddings
+
+    def embed(self, values: npt.ArrayLike) -> Floats:
+        """Compute embeddings, shape (n, d), as `run_and_embed` does."""
+        return self.run_and_embed(values)[1]
+
+    @property
+    def can_adapt(self) -> bool:
+        """Does the graph give embeddings, and take a reference to subtract from them?"""
+        return self.embedding_size is not None
+
+    def require_adaptable(self) -> int:
+        """Give the length of an embedding.
+
+        Raises:
+            BundleError: ``cannot_adapt``, if the graph has none.
+        """
+        if self.embedding_size is None:
+            raise BundleError(
+                f"cannot adapt: the model {self.identity} takes no reference",
+                code="cannot_adapt",
+                path=self.path,
+                remedy="Use a speechnet bundle that this version of emovox exported, or predict without adaptation.",
+            )
+        return self.embedding_size
+
+    def _run(self, values: npt.ArrayLike, reference: npt.ArrayLike | None, wanted: Sequence[str]) -> list[Floats]:
         array = np.ascontiguousarray(values, dtype=np.float32)
         size = CLASSIC_INPUT_SIZE if self.meta.input == "classic" else None
         if array.ndim != 2 or (size is not None and array.shape[1] != size):
             raise ParameterError(f"the model takes arrays of shape (n, {size or 'samples'}), got {array.shape}")
+        feeds = {INPUT_NAMES[self.meta.input]: array}
+        if reference is not None or self.can_adapt:
+            feeds[REFERENCE] = self._reference_rows(reference, len(array))
+        widths = {PROBABILITIES: len(self.meta.labels), EMBEDDING: self.embedding_size or 0}
         if not len(array):
-            return np.empty((0, len(self.meta.labels)), np.float32)
+            return [np.empty((0, widths[name]), np.float32) for name in wanted]
         try:
-            (output,) = self._session.run(["probabilities"], {INPUT_NAMES[self.meta.input]: array})
+            found = self._session.run(list(wanted), feeds)
         except Exception as error:  # onnxruntime's errors have no base class of their own
             raise BundleError(f"cannot process this input ({_brief(error)})", code="failed", path=self.path) from error
-        probabilities = cast(Floats, np.asarray(output, dtype=np.float32))
-        if probabilities.shape != (len(array), len(self.meta.labels)) or not _are_distributions(probabilities):
-            raise BundleError(
-                f"gave what are no probabilities of {len(self.meta.labels)} labels (shape {probabilities.shape})",
-                code="failed",
-                path=self.path,
-            )
-        return probabilities
+        outputs = [cast(Floats, np.asarray(output, dtype=np.float32)) for output in found]
+        for name, output in zip(wanted, outputs, strict=True):
+            sound = _are_distributions(output) if name == PROBABILITIES else bool(np.isfinite(output).all())
+            if output.shape != (len(array), widths[name]) or not sound:
+                what = "no probabilities of labels" if name == PROBABILITIES else "no embeddings"
+                message = f"gave what are {what} (shape {output.shape}, wanted {(len(array), widths[name])})"
+                raise BundleError(message, code="failed", path=self.path)
+        return outputs
 
-    def _check_graph(self) -> None:
-        inputs = {item.name: item for item in self._session.get_inputs()}
+    def _reference_rows(self, reference: npt.ArrayLike | None, clips: int) -> Floats:
+        size = self.require_adaptable()
+        if reference is None:
+            return np.zeros((1, size), np.float32)
+        rows = np.atleast_2d(np.asarray(reference, dtype=np.float32))
+        if rows.shape not in ((1, size), (clips, size)) or not np.isfinite(rows).all():
+            raise ParameterError(
+                f"a reference has {size} finite values (or one row of them for each of {clips} clips), "
+                f"got the shape {rows.shape}"
+            )
+        return np.ascontiguousarray(rows)
+
+    def _check_graph(self) -> int | None:
+        """Check inputs and outputs; give the length of an embedding, None if the graph cannot adapt."""
+        # A reference may have a default value in the graph, so that other programs need not know of it.
+        optional = {item.name: item for item in self._session.get_overridable_initializers() if item.name == REFERENCE}
+        inputs = {item.name: item for item in self._session.get_inputs()} | optional
         outputs = {item.name: item for item in self._session.get_outputs()}
-        given, wanted = inputs.get(INPUT_NAMES[self.meta.input]), outputs.get("probabilities")
+        given, wanted = inputs.get(INPUT_NAMES[self.meta.input]), outputs.get(PROBABILITIES)
         width = CLASSIC_INPUT_SIZE if self.meta.input == "classic" else None
-        fits = len(inputs) == 1 and _fits(given, width) and _fits(wanted, len(self.meta.labels))
+        adaptable = self.meta.input == "waveform"
+        size = _embedding_size(inputs.get(REFERENCE), outputs.get(EMBEDDING)) if adaptable else None
+        expected = 1 if size is None else 2
+        fits = len(inputs) == expected and _fits(given, width) and _fits(wanted, len(self.meta.labels))
         if not fits:
             raise BundleError(
                 f"does not fit its description: input {list(inputs)}, output {list(outputs)} for "
@@ -208,6 +193,7 @@ class Bundle:
                 path=self.path,
                 remedy="Export it again.",
             )
+        return size
 
 
 def read_metadata(source: str | os.PathLike[str] | None = None) -> BundleMetadata:
@@ -217,7 +203,7 @@ def read_metadata(source: str | os.PathLike[str] | None = None) -> BundleMetadat
         BundleError: as `Bundle.load`.
     """
     path = resolve(source)
-    return _described(_read(path), str(path))
+    return _described(open_envelope(_read(path), path=str(path)), str(path))
 
 
 def resolve(source: str | os.PathLike[str] | None) -> Path:
@@ -255,8 +241,7 @@ def _read(path: Path) -> bytes:
         raise BundleError(message, code="not_found", path=str(path), remedy="Give a .onnx file.") from error
 
 
-def _described(data: bytes, path: str | None) -> BundleMetadata:
-    envelope = open_envelope(data, path=path)
+def _described(envelope: Envelope, path: str | None) -> BundleMetadata:
     try:
         return BundleMetadata.from_json(envelope.description)
     except BundleError as error:
@@ -301,14 +286,12 @@ def _fits(item: Any, width: int | None) -> bool:
     return width is None or not isinstance(item.shape[1], int) or item.shape[1] == width
 
 
-def _are_labels(labels: object) -> bool:
-    if not isinstance(labels, tuple) or not all(isinstance(label, str) and label for label in labels):
-        return False
-    return len(labels) >= 2 and len(set(labels)) == len(labels)
-
-
-def _is_positive(value: object, *kinds: type) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool) and 0 < cast(float, value) < float("inf")
+def _embedding_size(reference: Any, embedding: Any) -> int | None:
+    """Width of both, which at least one of them must name; None if they do not fit each other."""
+    if not (_fits(reference, None) and _fits(embedding, None)):
+        return None
+    widths = {item.shape[1] for item in (reference, embedding) if isinstance(item.shape[1], int)}
+    return widths.pop() if len(widths) == 1 else None
 
 
 def _are_distributions(probabilities: Floats) -> bool:

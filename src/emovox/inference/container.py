@@ -37,10 +37,12 @@ class Envelope:
     Attributes:
         description: the JSON text under the key ``emovox``.
         domains: operator sets that the graph asks for.
+        sha256: the checksum, hexadecimal; no two bundles have the same.
     """
 
     description: str
     domains: frozenset[str]
+    sha256: str
 
 
 def seal(model: bytes, description: str) -> bytes:
@@ -96,7 +98,7 @@ def open_envelope(data: bytes, *, path: str | None = None) -> Envelope:
     if metadata.get(CHECKSUM_KEY) != hashlib.sha256(body).hexdigest():
         raise _corrupt(path, "its checksum does not match, so it was damaged or changed after it was written")
     _refuse_unsafe(data, domains, path)
-    return Envelope(metadata[DESCRIPTION_KEY], domains)
+    return Envelope(metadata[DESCRIPTION_KEY], domains, metadata[CHECKSUM_KEY])
 
 
 def _corrupt(path: str | None, reason: str) -> BundleError:

@@ -5,77 +5,36 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from emovox import audio
 from emovox.audio import DEFAULT_LIMITS, Limits, Samples, Waveform
-from emovox.errors import AudioError, BundleError, EmovoxError, ParameterError
-from emovox.inference.bundle import Bundle, BundleMetadata, available_threads
+from emovox.errors import AdaptationError, BundleError, ParameterError
+from emovox.inference.adaptation import Heard, Reference, gather, weighted_mean
+from emovox.inference.ahead import ahead
+from emovox.inference.bundle import Bundle, BundleMetadata, Floats, available_threads
+from emovox.inference.recordings import Recording as Recording
+from emovox.inference.recordings import expand as expand
+from emovox.inference.recordings import name_of
+from emovox.inference.results import Failure as Failure
+from emovox.inference.results import Prediction as Prediction
+from emovox.inference.results import failure
 
 if TYPE_CHECKING:
     from emovox.inference.utterances import Utterance
-
-Recording: TypeAlias = audio.Source | Waveform
-"""A path, the bytes of a file, a binary file object, or a waveform in memory."""
 
 LONGEST_FEATURES_S = 300.0
 """Where a bundle sets no limit, longer recordings are cut all the same: a spectrogram of an hour fills gigabytes."""
 
 logger = logging.getLogger(__name__)
-_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """What a model says about a recording.
-
-    Attributes:
-        path: the recording; None if it has no name.
-        emotion: the most probable label; None if its probability is below the wanted confidence.
-        confidence: the largest probability, 0..1.
-        probabilities: of all labels, in the bundle's order; they sum to 1.
-        duration_s: length of the recording in seconds.
-    """
-
-    path: str | None
-    emotion: str | None
-    confidence: float
-    probabilities: dict[str, float]
-    duration_s: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give it as plain data for JSON, numbers with six decimals."""
-        return {
-            "path": self.path,
-            "emotion": self.emotion,
-            "confidence": round(self.confidence, 6),
-            "probabilities": {label: round(value, 6) for label, value in self.probabilities.items()},
-            "duration_s": round(self.duration_s, 6),
-        }
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A recording that could not be used, and why."""
-
-    path: str | None
-    error: EmovoxError
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give it as plain data for JSON."""
-        message = f"{self.error.message.rstrip('.')}. {self.error.remedy}" if self.error.remedy else self.error.message
-        return {"path": self.path, "error": {"code": self.error.code, "message": message}}
 
 
 class Recognizer:
@@ -86,14 +45,21 @@ class Recognizer:
         min_confidence: predictions below this probability get the emotion None.
         threads: threads that the model computes with; None takes the processors at hand, at most 4.
         limits: which recordings are accepted.
+        adapt: a reference that all recordings are measured from, or its file; None leaves the model unadapted.
 
     Raises:
-        BundleError: if the bundle cannot be loaded.
+        BundleError: if the bundle cannot be loaded; ``cannot_adapt``, if it takes no reference.
+        AdaptationError: if the reference cannot be read, or belongs to another bundle.
+
+    Attributes:
+        bundle: the model.
+        reference: the reference; None if unadapted.
 
     Example:
         >>> recognizer = Recognizer("model.onnx")                           # doctest: +SKIP
         >>> recognizer.predict("hello.wav").emotion                         # doctest: +SKIP
         'happy'
+        >>> mine = Recognizer(adapt=recognizer.adapt("recordings of me"))   # doctest: +SKIP
     """
 
     def __init__(
@@ -103,6 +69,7 @@ class Recognizer:
         min_confidence: float = 0.0,
         threads: int | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        adapt: Reference | str | os.PathLike[str] | None = None,
     ) -> None:
         if not 0 <= min_confidence <= 1:
             raise ParameterError(f"min_confidence must lie in 0..1, got {min_confidence}")
@@ -110,6 +77,9 @@ class Recognizer:
         self.min_confidence = min_confidence
         self.limits = limits
         self._features = _feature_function(self.bundle)
+        self.reference = adapt if isinstance(adapt, Reference | None) else Reference.load(adapt)
+        if self.reference is not None:
+            self.reference.require(self.bundle)
 
     @property
     def meta(self) -> BundleMetadata:
@@ -131,13 +101,23 @@ class Recognizer:
             AudioError: if it cannot be used; with a code of `emovox.audio`.
             BundleError: ``failed``, if the model cannot process it.
         """
-        if isinstance(source, np.ndarray):
-            if rate is None:
-                raise ParameterError("an array needs its sample rate", remedy="Give rate=16000 or what it is.")
-            source = audio.from_array(source, source_rate=rate, rate=None, limits=self.limits)
-        elif rate is not None:
-            raise ParameterError("rate is for arrays only; files say their own")
-        return self._infer(self._prepare(source))
+        return self._infer(self._prepare(self._recording(source, rate)))
+
+    def embed(self, source: Recording | npt.NDArray[Any], *, rate: int | None = None) -> Floats:
+        """Give the embedding of one recording, relative to the mean of the training data and never adapted.
+
+        Args:
+            source, rate: as for `predict`. Of a long recording it is the mean of the parts by their lengths.
+
+        Returns:
+            Shape (`bundle.embedding_size`,).
+
+        Raises:
+            AudioError: as `predict`.
+            BundleError: ``cannot_adapt``, if the model gives no embeddings; ``failed`` as `predict`.
+        """
+        self.bundle.require_adaptable()
+        return self._hear(self._prepare(self._recording(source, rate))).embedding
 
     def predict_many(
         self, sources: Iterable[Recording | Failure] | str | os.PathLike[str], *, jobs: int | None = None
@@ -154,14 +134,80 @@ class Recognizer:
         Yields:
             A prediction or a failure for each recording, in order.
         """
-        jobs = available_threads() if jobs is None else jobs
-        if jobs < 1:
-            raise ParameterError(f"jobs must be at least 1, got {jobs}")
+        return self._each(self._infer, sources, jobs)
+
+    def hear_many(
+        self, sources: Iterable[Recording | Failure] | str | os.PathLike[str], *, jobs: int | None = None
+    ) -> Generator[Heard | Failure, None, None]:
+        """Compute embeddings and unadapted probabilities of many recordings, as `predict_many` goes through them.
+
+        Raises:
+            BundleError: ``cannot_adapt``, if the model gives no embeddings.
+        """
+        self.bundle.require_adaptable()
+        return self._each(self._hear, sources, jobs)
+
+    def adapt(
+        self, sources: Iterable[Recording | Failure] | str | os.PathLike[str], *, jobs: int | None = None
+    ) -> Reference:
+        """Make a reference of unlabelled recordings of one speaker, microphone or room; `docs/adapt.md` says which.
+
+        Recordings that cannot be used are named in the log and passed over; so are those that are silent or shorter
+        than half a second. This recognizer stays as it is: give the reference to another one.
+
+        Args:
+            sources, jobs: as for `predict_many`.
+
+        Raises:
+            AdaptationError: ``no_clips``, if none could be used.
+            BundleError: ``cannot_adapt``, if the model takes no reference.
+        """
+        heard = []
+        for item in self.hear_many(sources, jobs=jobs):
+            if isinstance(item, Failure):
+                logger.warning("passed over: %s", item.error)
+            else:
+                heard.append(item)
+        reference = gather(heard, self.bundle.identity)
+        if reference is None:
+            raise AdaptationError(
+                "none of the recordings can be adapted to",
+                code="no_clips",
+                remedy="Give some with half a second of speech or more.",
+            )
+        return reference
+
+    def predict_adapted(
+        self,
+        sources: Iterable[Recording | Failure] | str | os.PathLike[str],
+        *,
+        speakers: Mapping[str, str] | None = None,
+        jobs: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[Prediction | Failure]:
+        """Recognise the emotions of recordings, each measured from the mean of those that belong with it.
+
+        Those of a folder belong together, and files that are named beside them with the folder in which they lie;
+        where `speakers` names the speaker, those of a speaker. All are heard before the first result.
+
+        Args:
+            sources, jobs: as for `predict_many`.
+            speakers: speaker of a recording, by its path.
+            progress: called with (recordings heard, recordings in all).
+
+        Yields:
+            A prediction or a failure for each recording, in order. `Prediction.adapted_clips` tells what it was
+            adapted with: 0 where only one clip belongs together, which has nothing to be measured from.
+
+        Raises:
+            BundleError: ``cannot_adapt``, if the model takes no reference.
+            ParameterError: if this recognizer has a reference already.
+        """
+        from emovox.inference.groups import members, predict_members
+
         if isinstance(sources, str | os.PathLike):
             sources = [sources]
-        with closing(_ahead(self._try_prepare, expand(sources), jobs)) as items:
-            for item in items:
-                yield item if isinstance(item, Failure) else self._try_infer(item)
+        return predict_members(self, members(sources, speakers), jobs=jobs, progress=progress)
 
     def utterances(self, source: Recording) -> Iterator[Utterance]:
         """Find the utterances of a recording of any length and recognise the emotion of each.
@@ -184,7 +230,7 @@ class Recognizer:
 
         return utterances(source, self)
 
-    def probabilities(self, samples: Samples, rate: int) -> npt.NDArray[np.float32]:
+    def probabilities(self, samples: Samples, rate: int) -> Floats:
         """Compute the probabilities of mono samples that are in memory and already checked.
 
         Args:
@@ -196,11 +242,56 @@ class Recognizer:
         """
         return self._average(self._inputs(samples, rate))
 
-    def decide(self, probabilities: npt.NDArray[np.float32]) -> tuple[str | None, float]:
+    def decide(self, probabilities: Floats) -> tuple[str | None, float]:
         """Give the most probable label (None if below `min_confidence`) and its probability."""
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
         return (self.meta.labels[best] if confidence >= self.min_confidence else None), confidence
+
+    def prediction(
+        self, path: str | None, probabilities: Floats, duration_s: float, *, adapted_clips: int = 0
+    ) -> Prediction:
+        """Say what probabilities of shape (labels,) mean for a recording."""
+        emotion, confidence = self.decide(probabilities)
+        return Prediction(
+            path=path,
+            emotion=emotion,
+            confidence=confidence,
+            probabilities=dict(zip(self.meta.labels, map(float, probabilities), strict=True)),
+            duration_s=duration_s,
+            adapted_clips=adapted_clips,
+        )
+
+    def _recording(self, source: Recording | npt.NDArray[Any], rate: int | None) -> Recording:
+        if isinstance(source, np.ndarray):
+            if rate is None:
+                raise ParameterError("an array needs its sample rate", remedy="Give rate=16000 or what it is.")
+            return audio.from_array(source, source_rate=rate, rate=None, limits=self.limits)
+        if rate is not None:
+            raise ParameterError("rate is for arrays only; files say their own")
+        return source
+
+    def _each(
+        self,
+        use: Callable[[_Prepared], _Result],
+        sources: Iterable[Recording | Failure] | str | os.PathLike[str],
+        jobs: int | None,
+    ) -> Generator[_Result | Failure, None, None]:
+        jobs = available_threads() if jobs is None else jobs
+        if jobs < 1:
+            raise ParameterError(f"jobs must be at least 1, got {jobs}")
+        if isinstance(sources, str | os.PathLike):
+            sources = [sources]
+        with closing(ahead(self._try_prepare, expand(sources), jobs)) as items:
+            for item in items:
+                if isinstance(item, Failure):
+                    yield item
+                    continue
+                try:
+                    result: _Result | Failure = use(item)
+                except Exception as error:
+                    result = failure(item.path, error)
+                yield result
 
     def _prepare(self, source: Recording) -> _Prepared:
         rate = self.meta.sample_rate
@@ -208,7 +299,7 @@ class Recognizer:
             waveform = audio.from_array(source.samples, source_rate=source.rate, rate=rate, limits=self.limits)
         else:
             waveform = audio.load(source, rate=rate, limits=self.limits)
-        return _Prepared(_name(source), waveform.duration_s, self._inputs(waveform.samples, waveform.rate))
+        return _Prepared(name_of(source), waveform.duration_s, self._inputs(waveform.samples, waveform.rate))
 
     def _try_prepare(self, source: Recording | Failure) -> _Prepared | Failure:
         if isinstance(source, Failure):
@@ -216,15 +307,9 @@ class Recognizer:
         try:
             return self._prepare(source)
         except Exception as error:
-            return _failure(_name(source), error)
+            return failure(name_of(source), error)
 
-    def _try_infer(self, prepared: _Prepared) -> Prediction | Failure:
-        try:
-            return self._infer(prepared)
-        except Exception as error:
-            return _failure(prepared.path, error)
-
-    def _inputs(self, samples: Samples, rate: int) -> list[tuple[npt.NDArray[np.float32], int]]:
+    def _inputs(self, samples: Samples, rate: int) -> list[tuple[Floats, int]]:
         """Cut samples to what the model takes in one call; with each part goes its length."""
         longest = self.meta.max_seconds or LONGEST_FEATURES_S
         count = max(1, math.ceil(len(samples) / (longest * rate)))
@@ -232,25 +317,34 @@ class Recognizer:
         return [(part if self._features is None else self._features(part, rate), len(part)) for part in parts]
 
     def _infer(self, prepared: _Prepared) -> Prediction:
-        try:
+        with self._naming(prepared.path):
             probabilities = self._average(prepared.inputs)
-        except BundleError as error:
-            message = f"{error.message} (model {self.meta.name})"
-            raise BundleError(message, code=error.code, path=prepared.path) from error
-        emotion, confidence = self.decide(probabilities)
-        by_label = dict(zip(self.meta.labels, map(float, probabilities), strict=True))
-        return Prediction(
+        clips = 0 if self.reference is None else self.reference.clips
+        return self.prediction(prepared.path, probabilities, prepared.duration_s, adapted_clips=clips)
+
+    def _average(self, inputs: Sequence[tuple[Floats, int]]) -> Floats:
+        given = () if self.reference is None else (self.reference.embedding,)
+        rows = np.concatenate([self.bundle.run(values[None], *given) for values, _ in inputs])
+        return weighted_mean(rows, _lengths(inputs))
+
+    def _hear(self, prepared: _Prepared) -> Heard:
+        with self._naming(prepared.path):
+            found = [self.bundle.run_and_embed(values[None]) for values, _ in prepared.inputs]
+        return Heard(
             path=prepared.path,
-            emotion=emotion,
-            confidence=confidence,
-            probabilities=by_label,
             duration_s=prepared.duration_s,
+            probabilities=np.concatenate([probabilities for probabilities, _ in found]),
+            embeddings=np.concatenate([embeddings for _, embeddings in found]),
+            weights=_lengths(prepared.inputs),
         )
 
-    def _average(self, inputs: Sequence[tuple[npt.NDArray[np.float32], int]]) -> npt.NDArray[np.float32]:
-        rows = np.concatenate([self.bundle.run(values[None]) for values, _ in inputs])
-        weights = np.array([length for _, length in inputs], dtype=np.float64)
-        return np.asarray(np.average(rows, axis=0, weights=weights), dtype=np.float32)
+    @contextmanager
+    def _naming(self, path: str | None) -> Iterator[None]:
+        try:
+            yield
+        except BundleError as error:
+            message = f"{error.message} (model {self.meta.name})"
+            raise BundleError(message, code=error.code, path=path, remedy=error.remedy) from error
 
 
 def predict(
@@ -277,34 +371,14 @@ def _default_recognizer() -> Recognizer:
     return Recognizer()
 
 
-def expand(sources: Iterable[Recording | Failure]) -> Iterator[Recording | Failure]:
-    """Replace folders by the recordings in them; a folder without any becomes a failure."""
-    for source in sources:
-        if not isinstance(source, str | os.PathLike) or not Path(source).is_dir():
-            yield source
-            continue
-        empty = True
-        for path in audio.find_audio([source]):
-            empty = False
-            yield path
-        if empty:
-            error = AudioError(
-                "holds no recordings",
-                code="no_recordings",
-                path=source,
-                remedy="Give a folder with WAV, FLAC, OGG, Opus, MP3, m4a or webm files, or name the files.",
-            )
-            yield Failure(os.fspath(source), error)
-
-
 @dataclass(frozen=True)
 class _Prepared:
     path: str | None
     duration_s: float
-    inputs: list[tuple[npt.NDArray[np.float32], int]]
+    inputs: list[tuple[Floats, int]]
 
 
-def _feature_function(bundle: Bundle) -> Callable[[Samples, int], npt.NDArray[np.float32]] | None:
+def _feature_function(bundle: Bundle) -> Callable[[Samples, int], Floats] | None:
     if bundle.meta.input == "waveform":
         return None
     from emovox.features.classic import CLASSIC_VERSION, classic
@@ -320,29 +394,5 @@ def _feature_function(bundle: Bundle) -> Callable[[Samples, int], npt.NDArray[np
     return classic
 
 
-def _name(source: Recording) -> str | None:
-    return None if isinstance(source, Waveform) else audio.source_name(source)
-
-
-def _failure(name: str | None, error: Exception) -> Failure:
-    """Report an error instead of raising it, so that one recording cannot end the work on all others."""
-    if isinstance(error, EmovoxError):
-        return Failure(name, error)
-    logger.debug("unexpected error with %s", name, exc_info=error)
-    message = f"cannot be processed ({type(error).__name__}: {error})"
-    return Failure(name, EmovoxError(message, code="unexpected", path=name))
-
-
-def _ahead(function: Callable[[Any], _Result], items: Iterable[Any], jobs: int) -> Generator[_Result, None, None]:
-    """Map in threads, in order, at most `jobs` + 1 items ahead of the consumer."""
-    executor = ThreadPoolExecutor(jobs, thread_name_prefix="emovox-decode")
-    waiting: deque[Future[_Result]] = deque()
-    try:
-        for item in items:
-            waiting.append(executor.submit(function, item))
-            if len(waiting) > jobs:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
+def _lengths(inputs: Sequence[tuple[Floats, int]]) -> npt.NDArray[np.float64]:
+    return np.array([length for _, length in inputs], dtype=np.float64)

@@ -6,7 +6,7 @@ import io
 import random
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -16,7 +16,7 @@ from scipy.signal import fftconvolve
 
 from emovox.audio import MODEL_RATE, Samples
 
-AUGMENT_VERSION = 1
+AUGMENT_VERSION = 2
 """Raised whenever the same seed gives another sound."""
 
 _library_state = threading.Lock()
@@ -26,11 +26,11 @@ class Augmenter:
     """Random voice, room, noise and channel, each with its own probability; the label stays true.
 
     In this order: speed by up to 10 % (pitch, formants and tempo move together), pitch by up to 2 semitones, a room
-    (exponentially decaying noise as impulse response, RT60 of 0.1 to 0.8 s), babble of other clips or coloured noise
-    at 5 to 30 dB SNR, a random equaliser, clipping, a telephone band or a low-pass, Opus or MP3.
+    (exponentially decaying noise as impulse response, RT60 of 0.1 to 0.8 s), babble or coloured noise at 5 to 30 dB
+    SNR, a random equaliser, clipping, a telephone band or a low-pass, Opus or MP3.
 
-    Args:
-        babble: clips at 16 kHz to mix babble from; none, no babble.
+    Babble is made of the clip itself, several times backwards at other speeds: what comes out depends on nothing but
+    clip and seed, and no other speaker's voice gets into it.
 
     Example:
         >>> clip = np.sin(np.arange(16_000) / 20).astype(np.float32)
@@ -39,10 +39,9 @@ class Augmenter:
         True
     """
 
-    def __init__(self, babble: Sequence[Samples] = ()) -> None:
+    def __init__(self) -> None:
         import audiomentations as library
 
-        self.babble = babble
         self._shift_pitch = library.PitchShift(min_semitones=-2, max_semitones=2, p=1.0)
         self._equalise = library.SevenBandParametricEQ(min_gain_db=-9, max_gain_db=9, p=1.0)
         self._add_noise = library.AddColorNoise(min_snr_db=5, max_snr_db=30, p=1.0)
@@ -64,7 +63,7 @@ class Augmenter:
             (0.5, _change_speed),
             (0.2, self._of_library(self._shift_pitch)),
             (0.4, _add_room),
-            (0.25, self._add_babble),
+            (0.25, _add_babble),
             (0.4, self._of_library(self._add_noise)),
             (0.6, self._of_library(self._equalise)),
             (0.1, self._of_library(self._clip)),
@@ -82,15 +81,6 @@ class Augmenter:
     def _of_library(self, transform: Callable[..., Samples]) -> Callable[[Samples, np.random.Generator], Samples]:
         return lambda samples, _: transform(np.ascontiguousarray(samples, np.float32), sample_rate=MODEL_RATE)
 
-    def _add_babble(self, samples: Samples, rng: np.random.Generator) -> Samples:
-        if not len(self.babble):
-            return samples
-        crowd = np.zeros(len(samples), np.float32)
-        for index in rng.integers(len(self.babble), size=int(rng.integers(3, 7))):
-            voice = np.resize(self.babble[index], len(samples))
-            crowd += np.roll(voice, rng.integers(len(samples))) / (_rms(voice) + 1e-9)
-        return add_at_snr(samples, crowd, snr_db=rng.uniform(5, 25))
-
 
 def add_at_snr(samples: Samples, noise: Samples, *, snr_db: float) -> Samples:
     """Add noise so that the ratio of the powers, over the whole clip, is `snr_db`."""
@@ -103,7 +93,10 @@ def _rms(samples: Samples) -> float:
 
 
 def _change_speed(samples: Samples, rng: np.random.Generator) -> Samples:
-    faster = rng.uniform(0.9, 1.1)
+    return _at_speed(samples, rng.uniform(0.9, 1.1))
+
+
+def _at_speed(samples: Samples, faster: float) -> Samples:
     changed: Samples = soxr.resample(samples, MODEL_RATE * faster, MODEL_RATE)
     return changed
 
@@ -117,6 +110,14 @@ def _add_room(samples: Samples, rng: np.random.Generator) -> Samples:
     tail[0] += 1.0
     wet: Samples = fftconvolve(samples, tail.astype(np.float32))[: len(samples)]
     return wet
+
+
+def _add_babble(samples: Samples, rng: np.random.Generator) -> Samples:
+    crowd = np.zeros(len(samples), np.float32)
+    for _ in range(int(rng.integers(3, 7))):
+        voice = np.resize(_at_speed(samples[::-1], rng.uniform(0.75, 1.35)), len(samples))
+        crowd += np.roll(voice, rng.integers(len(samples))) / (_rms(voice) + 1e-9)
+    return add_at_snr(samples, crowd, snr_db=rng.uniform(5, 25))
 
 
 def _telephone(samples: Samples, _: np.random.Generator) -> Samples:

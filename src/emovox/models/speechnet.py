@@ -1,9 +1,9 @@
 """speechnet: a pretrained spectrogram network that works on voices it has never heard.
 
-Waveform -> log-mel spectrogram -> the first blocks of Whisper's encoder (frozen) -> mean and standard deviation over
-time of some blocks -> standardisation -> multinomial logistic regression -> temperature. The trunk stays as it was
-pretrained, so that a few thousand clips cannot bend it towards their speakers; what is learned is one linear layer,
-from each clip and several augmented versions of it.
+Waveform -> log-mel spectrogram, quiet ends left out -> the first blocks of Whisper's encoder (frozen) -> mean over time
+of some blocks -> linear discriminant -> temperature. The trunk stays as it was pretrained, so that a few thousand clips
+cannot bend it towards their speakers; what is learned is one linear layer, from each clip and augmented versions of it,
+each as it is and relative to its speaker.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from emovox.audio import Samples
 from emovox.errors import MissingExtraError, ModelError, ParameterError
+from emovox.models.discriminant import Discriminant, fit_discriminant
 from emovox.models.embeddings import EmbeddingCache
 
 if TYPE_CHECKING:
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
     from emovox.models.whisper import Trunk
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
-MAX_SECONDS = 30.0
-"""Longest clip in one call: what the trunk was pretrained on."""
+MAX_SECONDS = 10.0
+"""Longest clip in one call, about the longest that it was trained on; of longer recordings parts are averaged."""
 
 
 class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -43,13 +42,11 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         weights: safetensors file with Whisper encoder weights.
-        pooled_blocks: encoder blocks, counted from 1, whose mean and standard deviation over time are used; the trunk
-            ends with the last of them.
+        pooled_blocks: encoder blocks, counted from 1, whose mean over time is used; the trunk ends with the last of
+            them.
         weight_bits: the trunk's weights are rounded to so many bits, in training as in the bundle; None for float32.
         views: augmented versions of each training clip that are learned beside it, >= 0.
-        C: inverse strength of the L2 penalty of the logistic regression.
-        balance: ``speaker`` weighs a clip by one over the square root of how many its speaker has of its emotion, if
-            `fit` knows the speakers; ``class`` by one over the root of how many have its emotion; None counts clips.
+        shrinkage: of the discriminant's covariance, above 0 and at most 1.
         cache_dir: where embeddings are kept between runs; None keeps them nowhere. The default is the user's cache.
         progress: called with (clips done, clips in all) while embedding.
         random_state: seed of the augmentation.
@@ -57,8 +54,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         classes_: emotions, sorted.
         temperature_: by which logits are divided; from held-out training speakers, 1.0 where `fit` knew none.
-        coef_, intercept_: linear layer on the embedding, of shapes (classes, size) and (classes,).
-        mean_: mean embedding of the training clips, shape (size,).
+        layer_: the linear layer. Its `mean` is taken from every embedding, and is the default reference.
         pretrained_: where the trunk's weights come from, and their licence.
     """
 
@@ -69,8 +65,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         pooled_blocks: Sequence[int] = (2, 3),
         weight_bits: int | None = 8,
         views: int = 3,
-        C: float = 3e-3,
-        balance: str | None = "speaker",
+        shrinkage: float = 0.5,
         cache_dir: str | os.PathLike[str] | None = "default",
         progress: Callable[[int, int], None] | None = None,
         random_state: int = 7,
@@ -79,49 +74,68 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.pooled_blocks = pooled_blocks
         self.weight_bits = weight_bits
         self.views = views
-        self.C = C
-        self.balance = balance
+        self.shrinkage = shrinkage
         self.cache_dir = cache_dir
         self.progress = progress
         self.random_state = random_state
 
-    def fit(self, X: Sequence[Samples], y: npt.ArrayLike, *, groups: npt.ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: Sequence[Samples],
+        y: npt.ArrayLike,
+        *,
+        groups: npt.ArrayLike | None = None,
+        corpora: npt.ArrayLike | None = None,
+    ) -> Self:
         """Learn the linear layer.
 
         Args:
             X: clips, each float32 of shape (samples,) at 16 kHz.
             y: emotion of each clip, shape (n,).
-            groups: speaker of each clip, shape (n,). With two or more, balance and temperature use them.
+            groups: speaker of each clip, shape (n,). With two or more, the layer is learned from each clip as it is and
+                relative to its speaker, and the temperature is found.
+            corpora: corpus of each clip, shape (n,). Emotions count alike in each corpus, and corpora alike.
         """
         targets = np.asarray(y)
-        speakers = None if groups is None else np.asarray(groups)
-        if len(X) != len(targets) or (speakers is not None and len(speakers) != len(targets)):
-            raise ParameterError(f"{len(X)} clips, {len(targets)} labels: they must be as many")
-        if self.balance not in ("speaker", "class", None):
-            raise ParameterError(f"balance must be 'speaker', 'class' or None, got {self.balance!r}")
+        speakers, origins = (None if given is None else np.asarray(given) for given in (groups, corpora))
+        if any(len(given) != len(X) for given in (targets, speakers, origins) if given is not None):
+            raise ParameterError(f"{len(X)} clips, {len(targets)} labels: speakers and corpora must be as many")
+        if not 0 < self.shrinkage <= 1:
+            raise ParameterError(f"shrinkage must lie above 0 and at most at 1, got {self.shrinkage}")
         self.classes_ = np.unique(targets)
         if len(self.classes_) < 2:
             raise ParameterError("at least two emotions are needed to learn from")
         self.trunk_ = self._build_trunk()
         embedded = np.stack([self._embed(X, view=view, of=self.views + 1) for view in range(self.views + 1)], axis=1)
-        weight = self._clip_weights(targets, speakers)
+        weight = _balance(targets, origins)
         self.temperature_ = self._find_temperature(embedded, targets, speakers, weight)
-        self.mean_, self.coef_, self.intercept_ = self._fit_head(embedded, targets, weight)
+        self.layer_ = self._fit_layer(embedded, targets, speakers, weight)
         return self
 
     def embed(self, X: Sequence[Samples]) -> Floats:
-        """Give the pooled hidden states, shape (n, 2 * width * number of pooled blocks)."""
+        """Give the pooled hidden states relative to the training clips' mean, shape (n, width * pooled blocks)."""
         check_is_fitted(self)
-        return self._embed(X)
+        return np.asarray(self._embed(X) - self.layer_.mean)
 
-    def decision_function(self, X: Sequence[Samples]) -> Floats:
-        """Give calibrated logits, shape (n, classes)."""
-        logits = self.embed(X) @ self.coef_.T + self.intercept_
-        return np.asarray(logits / self.temperature_)
+    def decision_function(self, X: Sequence[Samples], *, references: Floats | None = None) -> Floats:
+        """Give calibrated logits.
 
-    def predict_proba(self, X: Sequence[Samples]) -> Floats:
-        """Give probabilities, shape (n, classes), columns in the order of `classes_`."""
-        return _softmax(self.decision_function(X))
+        Args:
+            X: clips, each float32 of shape (samples,) at 16 kHz.
+            references: what is taken from each embedding, shape (n, size) or (size,): to adapt, the mean of `embed`
+                over clips of the same speaker. None takes nothing.
+
+        Returns:
+            Shape (n, classes).
+        """
+        embedded = self.embed(X)
+        if references is not None:
+            embedded = embedded - references
+        return np.asarray(self.layer_.logits(embedded + self.layer_.mean) / self.temperature_)
+
+    def predict_proba(self, X: Sequence[Samples], *, references: Floats | None = None) -> Floats:
+        """Give probabilities, shape (n, classes), columns in the order of `classes_`; as `decision_function`."""
+        return _softmax(self.decision_function(X, references=references))
 
     def predict(self, X: Sequence[Samples]) -> npt.NDArray[Any]:
         """Give the likeliest emotion of each clip, shape (n,)."""
@@ -131,33 +145,35 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def to_onnx_model(self) -> onnx.ModelProto:
         """Build the graph of a bundle: ``waveform`` (batch, samples) to ``probabilities`` (batch, classes).
 
-        A second output, ``embedding``, is what the linear layer sees.
+        A second output, ``embedding``, is what `embed` gives; a second input, ``reference`` (1 or batch, size), is
+        taken from it before the linear layer, and is zero where it is not given.
         """
         check_is_fitted(self)
         import torch
 
         from emovox.models.packing import pack_weights
 
-        network = _whole_network(self)
         example = torch.zeros(2, 32_000)  # two, or the exporter would take the batch for a constant
         example[:, ::100] = 1.0
+        reference = torch.zeros(1, len(self.layer_.mean))
         samples = torch.export.Dim("samples", min=1_600, max=round(MAX_SECONDS * 16_000))
         batch = torch.export.Dim("batch", min=1, max=1_024)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about its own internals, as its log is
             logging.getLogger("torch.onnx").setLevel(logging.ERROR)
             program = torch.onnx.export(
-                network,
-                (example,),
-                input_names=["waveform"],
+                _whole_network(self),
+                (example, reference),
+                input_names=["waveform", "reference"],
                 output_names=["probabilities", "embedding"],
-                dynamic_shapes={"waveform": {0: batch, 1: samples}},
+                dynamic_shapes={"waveform": {0: batch, 1: samples}, "reference": None},
                 dynamo=True,
                 verbose=False,
             )
         if program is None:
             raise ModelError("torch gave no graph", remedy="Install torch 2.13.")
         model: onnx.ModelProto = program.model_proto
+        _make_optional(model, "reference", reference.numpy())
         return pack_weights(model, bits=self.weight_bits) if self.weight_bits else model
 
     def _build_trunk(self) -> Trunk:
@@ -183,7 +199,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         from emovox.models.whisper import digest
 
-        key = f"speechnet-1/{digest(self.trunk_.state_dict())}/{','.join(map(str, self.pooled_blocks))}"
+        key = f"speechnet-2/{digest(self.trunk_.state_dict())}/{','.join(map(str, self.pooled_blocks))}"
         augment: Callable[[Samples, int], Samples] = _unchanged
         if view:
             from emovox.models.augment import AUGMENT_VERSION, Augmenter
@@ -195,9 +211,8 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         def compute(clip: Samples, seed: int) -> npt.NDArray[np.float32]:
             sound = np.array(augment(clip, seed), dtype=np.float32)
             with torch.inference_mode():
-                pooled: npt.NDArray[np.float32] = _pool(self.trunk_(torch.from_numpy(sound)[None]), self.pooled_blocks)[
-                    0
-                ].numpy()
+                states, kept = self.trunk_(torch.from_numpy(sound)[None])
+                pooled: npt.NDArray[np.float32] = _pool(states, kept, self.pooled_blocks)[0].numpy()
             return pooled
 
         rows = []
@@ -214,31 +229,20 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             torch.set_num_threads(threads)
         return np.stack(rows)
 
-    def _clip_weights(self, targets: npt.NDArray[Any], speakers: npt.NDArray[Any] | None) -> Floats:
-        if self.balance is None:
-            return np.ones(len(targets))
-        parts = [targets] if self.balance == "class" or speakers is None else [targets, speakers]
-        _, cell, size = np.unique(
-            np.stack([part.astype(str) for part in parts]), axis=1, return_inverse=True, return_counts=True
+    def _fit_layer(
+        self, embedded: Floats, targets: npt.NDArray[Any], speakers: npt.NDArray[Any] | None, weight: Floats
+    ) -> Discriminant:
+        """Fit on (clips, views, size), views alike."""
+        clips, views, size = embedded.shape
+        numbers = np.searchsorted(self.classes_, targets)
+        voices = None if speakers is None else np.unique(speakers, return_inverse=True)[1].reshape(clips)
+        return fit_discriminant(
+            embedded.reshape(-1, size),
+            np.repeat(numbers, views),
+            np.repeat(weight, views),
+            speakers=None if voices is None or not voices.any() else np.repeat(voices, views),
+            shrinkage=self.shrinkage,
         )
-        # The square root: a speaker of 1,400 clips teaches more than one of 50, but not 28 times as much.
-        weight = 1.0 / np.sqrt(size[cell.ravel()])
-        return np.asarray(weight / weight.mean())
-
-    def _fit_head(self, embedded: Floats, targets: npt.NDArray[Any], weight: Floats) -> tuple[Floats, Floats, Floats]:
-        """Fit on (clips, views, size); give mean, and the layer with the standardisation folded in."""
-        _, views, size = embedded.shape
-        rows = embedded.reshape(-1, size)
-        row_weight = np.repeat(weight, views) / views
-        scaler = StandardScaler().fit(rows, sample_weight=row_weight)
-        head = LogisticRegression(C=self.C, max_iter=500, tol=1e-3)
-        head.fit(scaler.transform(rows), np.repeat(targets, views), sample_weight=row_weight)
-        coef, intercept = head.coef_, head.intercept_
-        if len(self.classes_) == 2:
-            coef, intercept = np.vstack([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
-        coef = coef.astype(np.float64) / scaler.scale_
-        mean = scaler.mean_.astype(np.float64)
-        return mean, coef, intercept - coef @ mean
 
     def _find_temperature(
         self, embedded: Floats, targets: npt.NDArray[Any], speakers: npt.NDArray[Any] | None, weight: Floats
@@ -253,13 +257,13 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for train, test in folds.split(targets, targets, speakers):
             if len(np.unique(targets[train])) < len(self.classes_):
                 continue
-            _, coef, intercept = self._fit_head(embedded[train], targets[train], weight[train])
-            logits[test] = embedded[test, 0] @ coef.T + intercept
+            layer = self._fit_layer(embedded[train], targets[train], speakers[train], weight[train])
+            logits[test] = layer.logits(embedded[test, 0])
             tested[test] = True
         if not tested.any():
             return 1.0
         truth = np.searchsorted(self.classes_, targets)
-        candidates = np.geomspace(0.25, 8.0, 201)
+        candidates = np.geomspace(0.1, 10_000.0, 501)
         _, speaker, clips = np.unique(speakers, return_inverse=True, return_counts=True)
         alike = 1.0 / clips[speaker.ravel()]
         losses = [_cross_entropy(logits[tested] / t, truth[tested], alike[tested]) for t in candidates]
@@ -271,16 +275,22 @@ def _unchanged(clip: Samples, seed: int) -> Samples:
     return clip
 
 
-def _pool(states: list[torch.Tensor], blocks: Sequence[int]) -> torch.Tensor:
-    """Mean and standard deviation over time of each chosen block, side by side."""
+def _balance(targets: npt.NDArray[Any], corpora: npt.NDArray[Any] | None) -> Floats:
+    """Weigh clips so that emotions count alike in each corpus, and corpora alike."""
+    parts = [targets] if corpora is None else [targets, corpora]
+    _, cell, size = np.unique(
+        np.stack([part.astype(str) for part in parts]), axis=1, return_inverse=True, return_counts=True
+    )
+    weight = 1.0 / size[cell.ravel()]
+    return np.asarray(weight / weight.mean())
+
+
+def _pool(states: list[torch.Tensor], kept: torch.Tensor, blocks: Sequence[int]) -> torch.Tensor:
+    """Mean over the steps that count of each chosen block, side by side."""
     import torch
 
-    parts = []
-    for block in blocks:
-        hidden = states[block - 1]
-        mean = hidden.mean(dim=1)
-        parts += [mean, (hidden - mean[:, None]).square().mean(dim=1).sqrt()]
-    return torch.cat(parts, dim=1)
+    share = (kept / kept.sum(dim=1, keepdim=True))[:, :, None]
+    return torch.cat([(states[block - 1] * share).sum(dim=1) for block in blocks], dim=1)
 
 
 def _whole_network(model: SpeechNet) -> torch.nn.Module:
@@ -293,18 +303,29 @@ def _whole_network(model: SpeechNet) -> torch.nn.Module:
         def __init__(self) -> None:
             super().__init__()
             self.trunk = model.trunk_
-            coef, intercept = model.coef_ / model.temperature_, model.intercept_ / model.temperature_
-            self.head = nn.Linear(coef.shape[1], coef.shape[0])
-            # Around the mean embedding, so that float32 loses nothing to large sums that cancel.
-            self.register_buffer("mean", torch.tensor(model.mean_, dtype=torch.float32))
-            self.head.weight.data = torch.tensor(coef, dtype=torch.float32)
-            self.head.bias.data = torch.tensor(intercept + coef @ model.mean_, dtype=torch.float32)
+            layer = model.layer_
+            self.head = nn.Linear(layer.coef.shape[1], layer.coef.shape[0])
+            self.register_buffer("mean", torch.tensor(layer.mean, dtype=torch.float32))
+            self.head.weight.data = torch.tensor(layer.coef / model.temperature_, dtype=torch.float32)
+            self.head.bias.data = torch.tensor(layer.intercept / model.temperature_, dtype=torch.float32)
 
-        def forward(self, waveform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            embedding = _pool(self.trunk(waveform), model.pooled_blocks)
-            return torch.softmax(self.head(embedding - self.mean), dim=1), embedding
+        def forward(self, waveform: torch.Tensor, reference: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            states, kept = self.trunk(waveform)
+            embedding = _pool(states, kept, model.pooled_blocks) - self.mean
+            return torch.softmax(self.head(embedding - reference), dim=1), embedding
 
     return Network().eval()
+
+
+def _make_optional(model: onnx.ModelProto, name: str, default: Floats) -> None:
+    """Give an input a default of one row, and let it have any number of rows: runtimes allow to override it."""
+    from onnx import numpy_helper
+
+    model.graph.initializer.append(numpy_helper.from_array(default, name))
+    (given,) = (item for item in model.graph.input if item.name == name)
+    rows = given.type.tensor_type.shape.dim[0]
+    rows.ClearField("dim_value")
+    rows.dim_param = f"{name}s"
 
 
 def _softmax(logits: Floats) -> Floats:

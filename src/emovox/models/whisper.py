@@ -1,7 +1,8 @@
 """The first blocks of Whisper's encoder as a trunk, with its spectrogram as part of the network.
 
 Architecture: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022); tensor names as in
-Hugging Face's `WhisperEncoder`. Unlike there, clips need no padding to 30 s: positions are cut to the clip.
+Hugging Face's `WhisperEncoder`. Unlike there, clips need no padding to 30 s: positions count from where sound begins,
+and the quiet before the first and after the last sound is left out, as if it had been cut off.
 """
 
 from __future__ import annotations
@@ -19,8 +20,14 @@ from torch.nn import functional
 
 from emovox.errors import ModelError
 from emovox.features.mel import mel_filterbank
+from emovox.models.weights import find_weights
 
 RATE, N_FFT, HOP, MEL_BANDS = 16_000, 400, 160, 80
+QUIET_DB = 40.0
+"""Frames that are this much below the loudest one, before the first louder one and after the last, are left out."""
+
+MARGIN = 5
+"""Steps of 20 ms that are kept before the first and after the last sound."""
 
 
 class LogMelFrontEnd(nn.Module):
@@ -56,6 +63,26 @@ class LogMelFrontEnd(nn.Module):
         return (torch.maximum(log, loudest - 8.0) + 4.0) / 4.0
 
 
+def sounding(spectrogram: Tensor) -> Tensor:
+    """Find where sound begins and ends.
+
+    Args:
+        spectrogram: of `LogMelFrontEnd`, shape (batch, 80, frames).
+
+    Returns:
+        1.0 from a little before the first to a little after the last sound and 0.0 elsewhere, of shape (batch, steps):
+        one value for two frames, as the second convolution gives.
+    """
+    level_db = 10.0 * (10.0 ** (4.0 * spectrogram - 4.0)).sum(dim=1).log10()
+    loud = (level_db > level_db.amax(dim=1, keepdim=True) - QUIET_DB).to(spectrogram.dtype)
+    # In two dimensions, because export takes the length of the one-dimensional pooling for a constant.
+    steps = functional.max_pool2d(loud[:, None], (1, 3), stride=(1, 2), padding=(0, 1))
+    near = functional.max_pool2d(steps, (1, 2 * MARGIN + 1), stride=1, padding=(0, MARGIN))[:, 0]
+    so_far = near.cumsum(dim=1)
+    to_come = so_far[:, -1:] - so_far + near
+    return ((so_far > 0) & (to_come > 0)).to(spectrogram.dtype)
+
+
 class EncoderBlock(nn.Module):
     """One pre-norm transformer block: self-attention, then a GELU network of four times the width."""
 
@@ -73,15 +100,16 @@ class EncoderBlock(nn.Module):
         self.fc1 = nn.Linear(width, 4 * width)
         self.fc2 = nn.Linear(4 * width, width)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Map (batch, steps, width) to the same shape."""
+    def forward(self, hidden: Tensor, kept: Tensor) -> Tensor:
+        """Map (batch, steps, width) to the same shape; steps where `kept` (batch, steps) is 0 are not attended to."""
         batch, steps, width = hidden.shape
         normed = self.self_attn_layer_norm(hidden)
         query, key, value = (
             self.self_attn[name](normed).reshape(batch, steps, self.heads, width // self.heads).transpose(1, 2)
             for name in ("q_proj", "k_proj", "v_proj")
         )
-        mixed = functional.scaled_dot_product_attention(query, key, value)
+        scores = query @ key.transpose(2, 3) / math.sqrt(width // self.heads)
+        mixed = torch.softmax(scores + (kept - 1.0)[:, None, None, :] * 1e4, dim=3) @ value
         hidden = hidden + self.self_attn["out_proj"](mixed.transpose(1, 2).reshape(batch, steps, width))
         widened: Tensor = self.fc2(functional.gelu(self.fc1(self.final_layer_norm(hidden))))
         return hidden + widened
@@ -108,25 +136,40 @@ class Trunk(nn.Module):
         scale = -math.log(10_000) / (width // 2 - 1)
         self.register_buffer("frequencies", torch.exp(scale * torch.arange(width // 2)), persistent=False)
 
-    def forward(self, waveform: Tensor) -> list[Tensor]:
-        """Map (batch, samples) to one tensor a block, each (batch, samples // 320, width)."""
-        hidden = functional.gelu(self.conv1(self.front_end(waveform)))
+    def forward(self, waveform: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Compute the hidden states.
+
+        Args:
+            waveform: shape (batch, samples), 320 samples or more.
+
+        Returns:
+            One tensor a block, each (batch, steps, width) with a step for 320 samples, and which steps count, as
+            `sounding` gives it.
+        """
+        return self.encode(self.front_end(waveform))
+
+    def encode(self, spectrogram: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Compute the hidden states of a spectrogram (batch, 80, frames); as `forward`."""
+        kept = sounding(spectrogram)
+        frames = kept[:, None, torch.arange(spectrogram.shape[2], device=kept.device) // 2]
+        # Zeros outside are what the convolutions would pad with, had the quiet been cut off.
+        hidden = functional.gelu(self.conv1(spectrogram * frames)) * frames
         hidden = functional.gelu(self.conv2(hidden)).transpose(1, 2)
-        steps = torch.arange(hidden.shape[1], dtype=hidden.dtype, device=hidden.device)
-        angle = steps[:, None] * self.frequencies[None, :]
-        hidden = hidden + torch.cat([angle.sin(), angle.cos()], dim=1)
+        position = (kept.cumsum(dim=1) - 1.0).clamp(min=0.0)
+        angle = position[:, :, None] * self.frequencies
+        hidden = hidden + torch.cat([angle.sin(), angle.cos()], dim=2)
         states = []
         for layer in self.layers:
-            hidden = layer(hidden)
+            hidden = layer(hidden, kept)
             states.append(hidden)
-        return states
+        return states, kept
 
 
 def load_trunk(source: str | os.PathLike[str], *, blocks: int = 3, weight_bits: int | None = 8) -> Trunk:
     """Build a trunk from pretrained weights.
 
     Args:
-        source: a ``.safetensors`` file with the tensor names of Hugging Face's Whisper models.
+        source: as `find_weights` takes it; with the tensor names of Hugging Face's Whisper models.
         blocks: how many of its encoder blocks to keep, >= 1.
         weight_bits: round weight matrices to this many bits a value, one scale a row, so that the network that is
             trained and measured is the very network that fits into a small bundle. None keeps them as they are.
@@ -134,7 +177,7 @@ def load_trunk(source: str | os.PathLike[str], *, blocks: int = 3, weight_bits: 
     Raises:
         ModelError: if the file is missing, has no encoder, or has fewer blocks.
     """
-    tensors = _encoder_tensors(Path(source))
+    tensors = _encoder_tensors(find_weights(source))
     width = tensors["conv1.weight"].shape[0]
     available = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
     if not 1 <= blocks <= available:
@@ -152,12 +195,13 @@ def describe_weights(source: str | os.PathLike[str]) -> dict[str, str]:
     """Say where weights come from: `source` and `licence` as the file itself states them, and its SHA-256."""
     from safetensors import safe_open
 
-    with safe_open(Path(source), framework="pt") as file:
+    path = find_weights(source)
+    with safe_open(path, framework="pt") as file:
         stated = file.metadata() or {}
     return {
-        "source": stated.get("source", Path(source).name),
+        "source": stated.get("source", path.name if Path(source).exists() else str(source)),
         "licence": stated.get("license", "licence not stated"),
-        "sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest(),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
 
 
@@ -188,10 +232,6 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 def _encoder_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
-        raise ModelError(
-            "no such weights file", code="not_found", path=path, remedy="Give the file with --set weights=FILE."
-        )
     try:
         with safe_open(path, framework="pt") as file:
             names: Sequence[str] = list(file.keys())

@@ -19,6 +19,12 @@ import numpy as np
 from emovox.inference.bundle import Bundle, Floats
 from emovox.server.problems import QueueFullError
 
+WAIT_OF_OPTIONAL_S = 0.25
+"""How long an optional clip may wait: after that there is a newer one."""
+
+TURN_OF_OPTIONAL = 4
+"""Of so many calls one is for optional clips, if any wait, however much else there is to do."""
+
 LARGEST_BATCH_VALUES = 60 * 16_000
 """Values that one call computes with at most: memory grows with them, by about 3 MB for a second of sound."""
 
@@ -27,6 +33,7 @@ LARGEST_BATCH_VALUES = 60 * 16_000
 class _Job:
     compute: Callable[[Floats], Floats]
     values: Floats
+    since: float = field(default_factory=time.monotonic)
     result: Future[Floats] = field(default_factory=Future)
 
     def goes_with(self, other: _Job) -> bool:
@@ -37,6 +44,7 @@ class Batcher:
     """Threads that take what waits, the oldest first and with it all that have its length.
 
     Nothing waits for a batch to fill: a lone clip is computed at once, and batches form while all threads work.
+    Optional clips give way to the others, but for every fourth call, and are given up where that takes too long.
 
     Args:
         threads: calls at a time.
@@ -52,6 +60,8 @@ class Batcher:
         self._max_waiting = max_waiting
         self._observe = observe
         self._waiting: deque[_Job] = deque()
+        self._optional: deque[_Job] = deque()
+        self._calls = 0
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
@@ -59,12 +69,13 @@ class Batcher:
         ]
         self._started = False
 
-    def submit(self, compute: Callable[[Floats], Floats], values: Floats) -> Future[Floats]:
+    def submit(self, compute: Callable[[Floats], Floats], values: Floats, *, optional: bool = False) -> Future[Floats]:
         """Compute one clip some time soon.
 
         Args:
             compute: takes shape (n, ...), gives shape (n, labels).
             values: one row of it.
+            optional: give way to others; the result is a `QueueFullError` if that takes too long.
 
         Returns:
             One row of what it gives.
@@ -74,9 +85,10 @@ class Batcher:
         """
         job = _Job(compute, np.ascontiguousarray(values, dtype=np.float32))
         with self._changed:
-            if self._closed or len(self._waiting) >= self._max_waiting:
+            queue = self._optional if optional else self._waiting
+            if self._closed or len(queue) >= self._max_waiting:
                 raise QueueFullError("the model has more to do than may wait")
-            self._waiting.append(job)
+            queue.append(job)
             self._start()
             self._changed.notify()
         return job.result
@@ -105,19 +117,33 @@ class Batcher:
     def _take(self) -> list[_Job]:
         """Wait for work; give an empty list when all is done and nothing more comes."""
         with self._changed:
-            while not self._waiting:
+            while True:
+                self._give_up_late()
+                if self._waiting or self._optional:
+                    break
                 if self._closed:
                     return []
                 self._changed.wait()
-            first = self._waiting.popleft()
+            self._calls += 1
+            turn = self._optional and self._calls % TURN_OF_OPTIONAL == 0
+            queue = self._optional if turn or not self._waiting else self._waiting
+            first = queue.popleft()
             # What waits is shared out, so that one thread does not take all while another has nothing to do.
-            share = -(-(1 + len(self._waiting)) // len(self._threads))
+            share = -(-(1 + len(queue)) // len(self._threads))
             size = min(share, self._max_batch, max(1, LARGEST_BATCH_VALUES // max(1, first.values.size)))
             batch, rest = [first], deque[_Job]()
-            for job in self._waiting:
+            for job in queue:
                 (batch if len(batch) < size and job.goes_with(first) else rest).append(job)
-            self._waiting = rest
+            queue.clear()
+            queue.extend(rest)
             return batch
+
+    def _give_up_late(self) -> None:
+        begin = time.monotonic() - WAIT_OF_OPTIONAL_S
+        while self._optional and self._optional[0].since < begin:
+            late = self._optional.popleft().result
+            if late.set_running_or_notify_cancel():
+                late.set_exception(QueueFullError("the model had too much to do"))
 
     def _compute(self, batch: list[_Job]) -> None:
         begin = time.perf_counter()
@@ -149,12 +175,14 @@ class SharedBundle(Bundle):
         bundle.batcher = batcher
         return bundle
 
-    def submit(self, values: Floats) -> Future[Floats]:
+    def submit(self, values: Floats, *, optional: bool = False) -> Future[Floats]:
         """Compute one row some time soon; shape (samples,) or (180,) gives shape (labels,)."""
-        return self.batcher.submit(self._compute, values)
+        return self.batcher.submit(self._compute, values, optional=optional)
 
-    def run(self, values: Any) -> Floats:
-        """Compute rows as `Bundle.run` does, beside those of other callers."""
+    def run(self, values: Any, reference: Any = None) -> Floats:
+        """Compute rows as `Bundle.run` does, beside those of other callers; with a reference they go alone."""
+        if reference is not None:
+            return super().run(values, reference)
         rows = [self.submit(row) for row in np.asarray(values, dtype=np.float32)]
         return np.stack([row.result() for row in rows]) if rows else super().run(values)
 

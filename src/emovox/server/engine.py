@@ -21,6 +21,7 @@ from emovox.inference.bundle import Floats, available_threads, packaged_bundles
 from emovox.inference.recognizer import Failure, Prediction, Recognizer
 from emovox.inference.stream import TimelineSegment, timeline
 from emovox.inference.utterances import Utterance
+from emovox.inference.utterances import utterances as utterances_of
 from emovox.server.batching import Batcher, SharedBundle
 from emovox.server.metrics import Metrics
 from emovox.server.problems import QueueFullError, RequestError
@@ -70,16 +71,17 @@ class Model:
 
 
 @dataclass(frozen=True)
-class FileResult:
-    """What is said of a file, and of the utterances in it if that was asked."""
+class Talk:
+    """The utterances of a recording; none where nobody speaks."""
 
-    result: Prediction | Failure
-    utterances: list[Utterance] | None
+    path: str | None
+    utterances: list[Utterance]
+    duration_s: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain data for JSON."""
-        more = {} if self.utterances is None else {"utterances": [item.to_dict() for item in self.utterances]}
-        return self.result.to_dict() | more
+        """Give it as plain data for JSON, as `emovox predict --utterances` prints it."""
+        parts = [utterance.to_dict() for utterance in self.utterances]
+        return {"path": self.path, "utterances": parts, "duration_s": round(self.duration_s, 6)}
 
 
 class Engine:
@@ -134,12 +136,13 @@ class Engine:
             raise RequestError(f"there is no model {name[:100]!r}", code="not_found", remedy=f"Use one of: {names}.")
         return self.models[name]
 
-    async def predict(self, samples: Samples, *, model: str | None = None) -> Prediction:
+    async def predict(self, samples: Samples, *, model: str | None = None, optional: bool = False) -> Prediction:
         """Recognise the emotion of sound in memory, such as a window of a stream.
 
         Args:
             samples: mono, float32 of shape (n,), at 16 kHz, full scale 1. Silence is no fault here.
             model: name of the model; None takes the default one.
+            optional: give way to others, and give up if that takes too long.
 
         Raises:
             QueueFullError: if too much waits for the model.
@@ -149,7 +152,7 @@ class Engine:
         meta, recognizer = chosen.bundle.meta, chosen.recognizer
         direct = meta.input == "waveform" and meta.sample_rate == audio.MODEL_RATE
         if direct and len(samples) <= (meta.max_seconds or 30.0) * audio.MODEL_RATE:
-            row = await asyncio.wrap_future(chosen.bundle.submit(samples))
+            row = await asyncio.wrap_future(chosen.bundle.submit(samples, optional=optional))
         else:
             row = await self._in_pool(_probabilities, recognizer, samples)
         self._metrics.heard(len(samples) / audio.MODEL_RATE)
@@ -157,14 +160,14 @@ class Engine:
 
     async def predict_file(
         self, file: BinaryIO, *, path: str | None, model: Model, utterances: bool = False
-    ) -> FileResult:
+    ) -> Prediction | Talk | Failure:
         """Recognise the emotion of an encoded recording; one that cannot be used is reported, not raised.
 
         Args:
             file: its bytes.
             path: its name in the answer.
             model: who answers.
-            utterances: find the utterances in it, too.
+            utterances: find the utterances in it instead of judging it as a whole; silence is no fault then.
         """
         return await self._in_pool(self._predict_file, file, path, model, utterances)
 
@@ -180,12 +183,7 @@ class Engine:
         if self._timelines >= self._settings.max_timelines:
             raise QueueFullError("too many timelines are under way", retry_after_s=10)
         self._timelines += 1
-        limits = Limits(
-            min_duration_s=0.0,
-            max_duration_s=self._settings.max_timeline_s,
-            max_bytes=self._settings.max_body_bytes,
-            silence_peak=-1.0,
-        )
+        limits = self._any_length(self._settings.max_timeline_s)
         segments = timeline(file, model.recognizer, window_s=window_s, hop_s=hop_s, limits=limits)
         step: asyncio.Future[TimelineSegment | None] | None = None
         try:
@@ -225,20 +223,39 @@ class Engine:
         """Finish what is under way and end all threads."""
         await asyncio.to_thread(self._close)
 
-    def _predict_file(self, file: BinaryIO, path: str | None, model: Model, utterances: bool) -> FileResult:
+    def _predict_file(
+        self, file: BinaryIO, path: str | None, model: Model, utterances: bool
+    ) -> Prediction | Talk | Failure:
         begin = time.perf_counter()
+        found: Prediction | Talk
         try:
-            prediction = model.recognizer.predict(file)
-            file.seek(0)
-            parts = list(model.recognizer.utterances(file)) if utterances else None
+            if utterances:
+                found = self._talk(file, path, model)
+            else:
+                found = dataclasses.replace(model.recognizer.predict(file), path=path)
         except EmovoxError as error:
-            return FileResult(Failure(path, error), None)
+            return Failure(path, error)
         except Exception:  # one recording must not spoil the others of its request
             logger.exception("unexpected error with a recording")
-            return FileResult(Failure(path, EmovoxError("cannot be processed", code="unexpected")), None)
-        self._metrics.heard(prediction.duration_s)
+            return Failure(path, EmovoxError("cannot be processed", code="unexpected"))
+        self._metrics.heard(found.duration_s)
         self._mean_s += 0.1 * (time.perf_counter() - begin - self._mean_s)
-        return FileResult(dataclasses.replace(prediction, path=path), parts)
+        return found
+
+    def _talk(self, file: BinaryIO, path: str | None, model: Model) -> Talk:
+        duration_s = 0.0
+
+        def heard(seconds: float) -> None:
+            nonlocal duration_s
+            duration_s = seconds
+
+        limits = self._any_length(self._settings.max_duration_s)
+        parts = list(utterances_of(file, model.recognizer, limits=limits, progress=heard))
+        return Talk(path, parts, duration_s)
+
+    def _any_length(self, longest_s: float) -> Limits:
+        """Limits for what may be silent or have nothing in it."""
+        return dataclasses.replace(ANY_LENGTH, max_duration_s=longest_s, max_bytes=self._settings.max_body_bytes)
 
     def _close(self) -> None:
         self._pool.shutdown(wait=True)

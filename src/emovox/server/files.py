@@ -113,7 +113,7 @@ class _Body:
     def _too_large(self) -> RequestError:
         limit = self._settings.max_body_bytes / MEGABYTE
         message = f"the body is larger than {limit:g} MB"
-        return RequestError(message, code="too_large", remedy="Send fewer or shorter recordings at a time.")
+        return RequestError(message, code="too_large", remedy="Send fewer, or compress them (m4a, MP3, FLAC).")
 
 
 @asynccontextmanager

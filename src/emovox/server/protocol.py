@@ -13,15 +13,19 @@ from typing import Any
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from emovox.server.settings import ServerSettings
+
+STOPPING = 1012
+"""Code with which streams are closed because the service stops or starts again (RFC 6455's registry)."""
 
 LINGER_S = 1.0
 """How long what is still being sent is thrown away after the answer, so that the client gets to read the answer."""
 
 
 class ServiceConfig(uvicorn.Config):
-    """uvicorn's configuration, and the limits that `DeadlineProtocol` keeps.
+    """uvicorn's configuration with the protocols of this module.
 
     Attributes:
         limits: the service's settings.
@@ -34,6 +38,7 @@ class ServiceConfig(uvicorn.Config):
             host=limits.host,
             port=limits.port,
             http=DeadlineProtocol,
+            ws=StreamProtocol,
             timeout_keep_alive=limits.keep_alive_s,
             timeout_graceful_shutdown=limits.shutdown_s,
             server_header=False,
@@ -111,3 +116,15 @@ class DeadlineProtocol(H11Protocol):
         if write and self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
+
+
+class StreamProtocol(WebSocketsSansIOProtocol):
+    """A live stream; when the service stops it is told so and closes itself, where uvicorn would cut it off."""
+
+    def shutdown(self) -> None:
+        """Tell the application that nothing more is read; it may still send, and then closes."""
+        if not self.handshake_complete or self.close_sent or self.disconnected:
+            super().shutdown()
+            return
+        self.stop_keepalive()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": STOPPING})

@@ -66,7 +66,9 @@ ModelName = Annotated[str | None, Query(description="Name of a model; the defaul
 async def predict(
     request: Request,
     model: ModelName = None,
-    utterances: Annotated[bool, Query(description="Say for every utterance what it is, too.")] = False,
+    utterances: Annotated[
+        bool, Query(description="An emotion for each utterance, instead of one for the whole.")
+    ] = False,
 ) -> Response:
     """Recognise one or more recordings of any format; what cannot be used is named, the rest is done."""
     state = request.app.state
@@ -82,7 +84,7 @@ async def predict(
             )
             outcomes = await _unless_left(request, work)
     documents = [outcome.to_dict() for outcome in outcomes]
-    failures = [outcome.result for outcome in outcomes if isinstance(outcome.result, Failure)]
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
     if len(failures) == len(documents):
         return problem_response(failures[0].error, **({"results": documents} if len(documents) > 1 else {}))
     return JSONResponse({"model": chosen.bundle.meta.summary(), "results": documents})

@@ -58,14 +58,16 @@ class Fault(BaseModel):
 
 
 class Result(BaseModel):
-    """Of one recording: either an emotion or an error."""
+    """Of one recording: an emotion, its utterances, or an error."""
 
     path: str | None = Field(description="Name of the file, if it was sent with one.")
     emotion: str | None = None
     confidence: float | None = Field(None, description="The largest probability.")
     probabilities: dict[str, float] | None = Field(None, description="Of all labels; they sum to 1.")
     duration_s: float | None = None
-    utterances: list[dict[str, Any]] | None = Field(None, description="With `utterances=true`.")
+    utterances: list[dict[str, Any]] | None = Field(
+        None, description="With `utterances=true`, instead of an emotion; empty where nobody speaks."
+    )
     error: Fault | None = None
 
 

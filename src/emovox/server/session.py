@@ -27,8 +27,8 @@ _RETRY_S = 0.1
 class Predictor(Protocol):
     """Gives the probabilities of sound at 16 kHz; raises `QueueFullError` where there is too much to do."""
 
-    async def predict(self, samples: Samples, *, model: str | None = None) -> Prediction:
-        """Recognise the emotion of float32 samples, shape (n,)."""
+    async def predict(self, samples: Samples, *, model: str | None = None, optional: bool = False) -> Prediction:
+        """Recognise the emotion of float32 samples, shape (n,); what is optional gives way to other work."""
 
 
 class Session:
@@ -93,7 +93,8 @@ class Session:
         """End the sound: give the last utterance, and say good bye."""
         for event in self._listener.finish():
             await emit(await self._message(event, newest=False))
-        await emit({"type": "bye", "utterances": self.utterances, "duration_s": round(self.duration_s, 6)})
+        figures = {"utterances": self.utterances, "received": self.received, "duration_s": round(self.duration_s, 6)}
+        await emit({"type": "bye", **figures})
 
     async def _message(self, event: Event, *, newest: bool) -> Message:
         return await self._utterance(event) if isinstance(event, Spoken) else await self._update(event, newest=newest)
@@ -102,7 +103,8 @@ class Session:
         update = Update.of(moment)
         if moment.samples is not None and newest:
             with suppress(QueueFullError):  # the next one may find room
-                prediction = self._result(await self._predictor.predict(moment.samples, model=self.model))
+                found = await self._predictor.predict(moment.samples, model=self.model, optional=True)
+                prediction = self._result(found)
                 update = Update.of(moment, prediction.probabilities, prediction.emotion)
         return {"type": "update", "received": moment.received, **update.to_dict()}
 

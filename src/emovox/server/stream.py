@@ -19,11 +19,9 @@ from emovox.errors import EmovoxError
 from emovox.inference.pcm import BYTES_PER_SAMPLE
 from emovox.inference.utterances import INTERVAL_S
 from emovox.server.problems import QueueFullError, RequestError, problem
+from emovox.server.protocol import STOPPING
 from emovox.server.session import Message, Session
 from emovox.server.stream_messages import VERSION, End, Hello, read, read_hello
-
-GOING_AWAY = (1001, 1012)
-"""Codes with which a server closes because it stops."""
 
 _RESUMABLE = frozenset({"timeout", "slow_client", "busy"})
 
@@ -165,8 +163,9 @@ async def stream(websocket: WebSocket) -> None:
 class _Gone(Exception):  # noqa: N818 - not an error
     """The client has gone."""
 
-    def __init__(self, *, resumable: bool) -> None:
-        self.resumable = resumable
+
+class _Stopping(Exception):  # noqa: N818 - not an error
+    """The service stops, and the client still hears."""
 
 
 class _Connection:
@@ -186,11 +185,11 @@ class _Connection:
         try:
             hello, key = await self._welcome()
             name, session, resumed = await self._streams.attach(hello, key, self)
-        except (EmovoxError, _Gone) as error:
+        except (EmovoxError, _Gone, _Stopping) as error:
             await self._refuse(error)
             return
         self._streams.metrics.streams.inc()
-        ended: Exception | None = _Gone(resumable=True)
+        ended: Exception | None = _Gone()
         try:
             ended = await self._serve(name, session, hello, resumed=resumed)
         finally:
@@ -257,11 +256,11 @@ class _Connection:
     async def _work(self, session: Session) -> Exception | None:
         while self._broken is None:
             item = await self._next()
+            if isinstance(item, End | _Stopping):
+                await session.finish(self._send)
+                return self._broken or (item if isinstance(item, _Stopping) else None)
             if isinstance(item, Exception):
                 return item
-            if isinstance(item, End):
-                await session.finish(self._send)
-                return self._broken
             if session.duration_s + len(item) / BYTES_PER_SAMPLE / session.rate > self._limits.max_duration_s:
                 return RequestError(f"the stream is longer than {self._limits.max_duration_s:g} s", code="too_long")
             await session.hear(item, self._send, behind=lambda: not self._queue.empty())
@@ -290,7 +289,7 @@ class _Connection:
                 await self._queue.put(item)
                 if isinstance(item, End):
                     return
-        except (EmovoxError, _Gone) as error:
+        except (EmovoxError, _Gone, _Stopping) as error:
             await self._queue.put(error)
 
     async def _receive(self, timeout_s: float, what: str) -> dict[str, Any]:
@@ -300,7 +299,7 @@ class _Connection:
         except TimeoutError:
             raise RequestError(f"{what} for {timeout_s:g} s", code="timeout") from None
         if message["type"] == "websocket.disconnect":
-            raise _Gone(resumable=message.get("code") not in GOING_AWAY)
+            raise _Stopping if message.get("code") == STOPPING else _Gone
         return message
 
     def _sound(self, message: dict[str, Any]) -> bytes:
@@ -326,13 +325,13 @@ class _Connection:
                 f"the client read nothing for {self._limits.send_s:g} s", code="slow_client", remedy="Resume."
             )
         except (RuntimeError, WebSocketDisconnect, OSError):  # starlette's words for a closed connection
-            self._broken = _Gone(resumable=True)
+            self._broken = _Gone()
 
     async def _refuse(self, error: Exception | None) -> None:
         """Close the connection and say why; whether the client still hears it is another matter."""
         if isinstance(error, _Gone):
             return
-        code = 1000
+        code = STOPPING if isinstance(error, _Stopping) else 1000
         if isinstance(error, EmovoxError):
             self._streams.metrics.refused(error.code)
             more = {"retry_after_s": 5} if error.code == "too_many_streams" else {}
@@ -355,9 +354,7 @@ class _Connection:
 
 
 def _is_resumable(ended: Exception | None) -> bool:
-    if isinstance(ended, _Gone):
-        return ended.resumable
-    return isinstance(ended, EmovoxError) and ended.code in _RESUMABLE
+    return isinstance(ended, _Gone) or (isinstance(ended, EmovoxError) and ended.code in _RESUMABLE)
 
 
 def _bearer(socket: WebSocket) -> str | None:

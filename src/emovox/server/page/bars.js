@@ -16,10 +16,12 @@ export class Bars {
     for (const label of labels) {
       const fill = element("span", { class: "fill" });
       const much = element("span", { class: "much" }, percent(0));
+      const swatch = element("span", { class: "swatch" }); // the key to all timelines
+      palette.mark(swatch, label);
       const row = element(
         "li",
         {},
-        element("span", { class: "name" }, label),
+        element("span", { class: "name" }, swatch, label),
         element("span", { class: "track" }, fill),
         much,
       );

@@ -1,6 +1,6 @@
 // From a file to samples in this browser, with the same limits as the server's door for sound (audio.py).
 import { EmovoxError } from "./errors.js";
-import { nativeRate } from "./formats.js";
+import { nativeRate, takeLeadIn } from "./formats.js";
 import { canResample } from "./resample.js";
 
 export const MODEL_RATE = 16_000;
@@ -9,6 +9,7 @@ export const MODEL_RATE = 16_000;
 const USUAL_RATE = 48_000;
 
 const SHORTEST_S = 0.1;
+const LONGEST_S = 600;
 const SILENCE_PEAK = 1e-4;
 
 /** WebAudio decodes a file as a whole, so that its size must be bounded. */
@@ -34,7 +35,9 @@ export async function decode(file) {
   const bytes = await file.arrayBuffer().catch(() => {
     throw new EmovoxError("The file cannot be read.", { code: "unreadable", remedy: "Choose it again." });
   });
-  const own = nativeRate(new DataView(bytes));
+  const view = new DataView(bytes);
+  const own = nativeRate(view);
+  const leadIn = takeLeadIn(view);
   const rate = own && own >= 8000 && own <= 96_000 && canResample(own, MODEL_RATE) ? own : USUAL_RATE;
   // A context of the file's own rate leaves its samples as they are.
   const context = new OfflineAudioContext(1, 1, rate);
@@ -44,7 +47,7 @@ export async function decode(file) {
       remedy: "WAV, FLAC, MP3, Ogg, m4a and webm work in most browsers.",
     });
   });
-  return { samples: mono(buffer), rate };
+  return { samples: mono(buffer).subarray(leadIn), rate };
 }
 
 /**
@@ -57,6 +60,10 @@ export function check({ samples, rate }) {
   if (seconds < SHORTEST_S) {
     const message = `It is ${seconds.toFixed(3)} s long; at least ${SHORTEST_S} s are needed.`;
     throw new EmovoxError(message, { code: "too_short", remedy: "Record more." });
+  }
+  if (seconds > LONGEST_S) {
+    const message = `It is ${Math.round(seconds)} s long; ${LONGEST_S} s are the most.`;
+    throw new EmovoxError(message, { code: "too_long", remedy: "Look at its emotions over time." });
   }
   let low = Infinity;
   let high = -Infinity;

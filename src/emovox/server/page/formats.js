@@ -6,6 +6,7 @@ const AAC_RATES = [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_05
 
 /** How far to look for what has no fixed place. */
 const SEARCHED = 1 << 20;
+const HEADER = 1 << 14;
 
 /**
  * @param {DataView} file
@@ -61,9 +62,43 @@ function mp4(file) {
   return null;
 }
 
+/**
+ * Browsers count what an Opus encoder put before the sound in whole milliseconds where it comes in webm, and so lose a
+ * little of the begin. So that number is taken out of the file, and the caller leaves those samples out.
+ * @param {DataView} file is changed
+ * @returns {number} samples at 48 kHz to leave out
+ */
+export function takeLeadIn(file) {
+  const end = Math.min(file.byteLength, HEADER) - 19;
+  if (end < 0 || file.getUint32(0) !== 0x1a45dfa3) return 0;
+  const head = opusHead(file);
+  if (head === null) return 0;
+  for (let place = 0; place < end; place++) {
+    const length = file.getUint8(place + 2) - 0x80;
+    if (file.getUint16(place) !== 0x56aa || length < 1 || length > 8) continue; // CodecDelay, in ns
+    const delay = bytes(file, place + 3, length).reduce((value, byte) => 256 * value + byte, 0);
+    const leadIn = file.getUint16(head + 10, true);
+    if (Math.abs(delay - (leadIn / 48_000) * 1e9) > 1e3) continue;
+    file.setUint16(head + 10, 0);
+    for (let index = 0; index < length; index++) file.setUint8(place + 3 + index, 0);
+    return leadIn;
+  }
+  return 0;
+}
+
+/** @param {DataView} file @returns {number | null} where the description of an Opus stream begins (RFC 7845, 5.1) */
+function opusHead(file) {
+  const end = Math.min(file.byteLength, HEADER) - 19;
+  for (let place = 0; place < end; place++) {
+    if (file.getUint32(place) === 0x4f707573 && file.getUint32(place + 4) === 0x48656164) return place;
+  }
+  return null;
+}
+
 /** @param {DataView} file */
 function matroska(file) {
-  const end = Math.min(file.byteLength, 1 << 14);
+  if (opusHead(file) !== null) return 48_000; // it names the rate of what was encoded, and decodes to this one
+  const end = Math.min(file.byteLength, HEADER);
   for (let place = 0; place < end - 10; place++) {
     const size = file.getUint16(place);
     const rate = size === 0xb584 ? file.getFloat32(place + 2) : size === 0xb588 ? file.getFloat64(place + 2) : 0;
@@ -91,8 +126,11 @@ function frames(file) {
 }
 
 /** @param {DataView} file @param {number} place @param {number} length */
+function bytes(file, place, length) {
+  return Array.from({ length }, (_, index) => file.getUint8(place + index));
+}
+
+/** @param {DataView} file @param {number} place @param {number} length */
 function text(file, place, length) {
-  let letters = "";
-  for (let index = 0; index < length; index++) letters += String.fromCharCode(file.getUint8(place + index));
-  return letters;
+  return String.fromCharCode(...bytes(file, place, length));
 }

@@ -1,6 +1,7 @@
 // The last seconds, live, in three lanes of one time: waveform, spectrogram, probabilities with utterances.
 import { coalesced, fitted, stack } from "./canvas.js";
 import { onScheme, token } from "./colours.js";
+import { certainty } from "./verdict.js";
 
 /** Columns a second; one comes with each 20 ms of sound. */
 const COLUMNS = 50;
@@ -184,7 +185,8 @@ export class Lanes {
     for (const { start_s, end_s, emotion, confidence } of this.#utterances) {
       const [left, right] = [Math.max(0, x(start_s)), Math.min(width, x(end_s))];
       if (right <= 0) continue;
-      const name = emotion && confidence >= 0.5 ? emotion : "unsure";
+      const sure = certainty({ emotion, confidence });
+      const name = sure === "unsure" ? sure : `${emotion}${sure === "probable" ? "?" : ""}`;
       const box = context.measureText(name).width + 12;
       context.fillStyle = token("--ink");
       context.fillRect(left, bottom - 2, right - left, 2);

@@ -37,6 +37,7 @@ class Page {
       onError: report,
     });
     showModel(byId("model-panels"), model);
+    byId("ways").inert = false;
     this.#wireFiles();
     this.#wireSaves();
     byId("speak").onclick = () => this.#speak();
@@ -246,6 +247,7 @@ function report(error) {
   if (error.code === "stopped") return;
   byId("notice-title").textContent = error.message.replace(/\.?$/, ".");
   byId("notice-text").textContent = error.remedy;
+  byId("notice-again").hidden = true;
   byId("notice").hidden = false;
 }
 
@@ -255,6 +257,7 @@ function dismiss() {
 
 /** @param {Emovox} server @returns {Promise<void>} */
 async function begin(server) {
+  byId("model-note").textContent = "Asking the server about its model …";
   try {
     const [models, colours] = await Promise.all([server.models(), server.colours()]);
     const model = models.find((item) => item.default) ?? models[0];
@@ -263,8 +266,12 @@ async function begin(server) {
     new Page(server, model, new Palette(colours));
   } catch (thrown) {
     const error = EmovoxError.from(thrown);
-    if (error.status !== 401) return report(error);
-    if (server.key) report(error);
+    byId("model-note").textContent = "The server has not said which model it has.";
+    if (error.status !== 401 || server.key) report(error);
+    if (error.status !== 401) {
+      byId("notice-again").hidden = false;
+      return;
+    }
     byId("key").hidden = false;
     byId("key-value").focus();
   }
@@ -272,6 +279,7 @@ async function begin(server) {
 
 const server = new Emovox(document.baseURI, { key: sessionStorage.getItem(KEY) ?? "" });
 byId("notice-close").onclick = dismiss;
+byId("notice-again").onclick = () => begin(server);
 byId("key").onsubmit = (event) => {
   event.preventDefault();
   server.key = /** @type {HTMLInputElement} */ (byId("key-value")).value.trim();

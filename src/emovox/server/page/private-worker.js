@@ -12,6 +12,9 @@ import { timeline } from "./windows.js";
 /** @type {Map<number, number>} */ const waiting = new Map();
 /** @type {Set<number>} */ const stopped = new Set();
 
+/** @type {Float32Array} the sound of the file at hand, at 16 kHz */
+let held = new Float32Array(0);
+
 /** One thing after another: the model can do no two at a time. */
 let queue = Promise.resolve();
 
@@ -29,15 +32,22 @@ const tasks = {
     detector = await SpeechDetector.load(new Uint8Array(speech));
   },
 
-  async predict({ samples, rate }) {
-    return recogniser.judge(resample(samples, rate, VAD_RATE));
+  async hold({ samples, rate }) {
+    held = new Float32Array(0); // before there are two
+    held = resample(samples, rate, VAD_RATE);
   },
 
-  async timeline({ id, samples, rate }) {
-    for await (const segment of timeline(resample(samples, rate, VAD_RATE), recogniser, detector)) {
+  async predict({ id }) {
+    return recogniser.judge(held, async (share) => {
+      postMessage({ id, type: "share", share });
+      return isStopped(id);
+    });
+  },
+
+  async timeline({ id }) {
+    for await (const segment of timeline(held, recogniser, detector)) {
       postMessage({ id, type: "segment", segment });
-      await new Promise((resolve) => setTimeout(resolve)); // let "stop" come in
-      if (stopped.delete(id)) return;
+      if (await isStopped(id)) return;
     }
   },
 
@@ -64,6 +74,12 @@ const tasks = {
   },
 };
 
+/** Let messages come in; is "stop" among them? @param {number} id */
+async function isStopped(id) {
+  await new Promise((resolve) => setTimeout(resolve));
+  return stopped.has(id);
+}
+
 self.onmessage = ({ data }) => {
   const { id, type } = data;
   if (type === "stop") stopped.add(id);
@@ -71,11 +87,12 @@ self.onmessage = ({ data }) => {
   if (!(type in tasks)) return;
   queue = queue.then(async () => {
     try {
-      const value = await tasks[type](data);
-      if (type !== "sound") postMessage({ id, type: "done", value });
+      const value = stopped.has(id) ? undefined : await tasks[type](data);
+      if (id && type !== "sound") postMessage({ id, type: "done", value });
     } catch (error) {
       const { message, code, remedy } = EmovoxError.from(error);
       postMessage({ id, type: "error", error: { message, code, remedy } });
     }
+    if (type !== "sound") stopped.delete(id);
   });
 };

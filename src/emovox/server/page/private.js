@@ -1,5 +1,5 @@
 // Private mode: the same model in this browser. What is said or chosen never leaves it.
-import { check, decode } from "./decode.js";
+import { MODEL_RATE, check, decode } from "./decode.js";
 import { EmovoxError } from "./errors.js";
 
 /** @import {Engine} from "./types.js" */
@@ -14,6 +14,7 @@ import { EmovoxError } from "./errors.js";
 /** @implements {Engine} */
 export class PrivateEngine {
   /** @type {Map<number, Call>} */ #calls = new Map();
+  /** @type {{file: File, seconds: number, fault: unknown} | null} the sound that the worker holds */ #held = null;
   #worker;
   #last = 0;
 
@@ -61,12 +62,12 @@ export class PrivateEngine {
    * @param {import("./types.js").PredictOptions} [options]
    * @returns {Promise<import("./types.js").Prediction>}
    */
-  async predict(file, { onProgress } = {}) {
-    const sound = await decode(file);
-    const duration = check(sound);
-    onProgress?.(1);
-    const result = await this.#call("predict", sound, []);
-    return { path: file.name, ...result, duration_s: duration };
+  async predict(file, { onProgress, signal } = {}) {
+    const { seconds, fault } = await this.#hold(file, signal);
+    if (fault) throw fault;
+    onProgress?.(0);
+    const result = await this.#stoppable("predict", ({ share }) => onProgress?.(share), signal);
+    return { path: file.name, ...result, duration_s: seconds };
   }
 
   /**
@@ -75,10 +76,48 @@ export class PrivateEngine {
    * @param {AbortSignal} [signal]
    */
   async timeline(file, onSegment, signal) {
+    await this.#hold(file, signal);
+    await this.#stoppable("timeline", (data) => onSegment(data.segment), signal);
+  }
+
+  /**
+   * Let the worker have a file's sound, once for all that is asked of it: an hour of it is 230 MB. What is asked must
+   * be posted before anything else is awaited.
+   * @param {File} file
+   * @param {AbortSignal} [signal]
+   */
+  async #hold(file, signal) {
+    if (this.#held?.file === file) return this.#held;
     const sound = await decode(file);
+    signal?.throwIfAborted();
+    const held = { file, seconds: sound.samples.length / sound.rate, fault: /** @type {unknown} */ (null) };
+    try {
+      check(sound);
+    } catch (error) {
+      held.fault = error;
+    }
+    this.#held = held;
+    this.#worker.postMessage({ id: 0, type: "hold", ...sound }, [sound.samples.buffer]);
+    return held;
+  }
+
+  /**
+   * @param {string} type
+   * @param {(message: any) => void} onMessage
+   * @param {AbortSignal} [signal]
+   */
+  async #stoppable(type, onMessage, signal) {
     const id = ++this.#last;
-    signal?.addEventListener("abort", () => this.#worker.postMessage({ id, type: "stop" }));
-    await this.#call("timeline", sound, [], (data) => onSegment(data.segment), id);
+    const stop = () => {
+      this.#worker.postMessage({ id, type: "stop" });
+      this.#worker.postMessage({ id: 0, type: "hold", samples: new Float32Array(0), rate: MODEL_RATE });
+      this.#held = null;
+    };
+    const answer = this.#call(type, {}, [], onMessage, id);
+    signal?.addEventListener("abort", stop);
+    const value = await answer.finally(() => signal?.removeEventListener("abort", stop));
+    signal?.throwIfAborted();
+    return value;
   }
 
   /**
@@ -118,7 +157,7 @@ export class PrivateEngine {
   /**
    * @param {string} type
    * @param {object} content
-   * @param {ArrayBuffer[]} transfer
+   * @param {Transferable[]} transfer
    * @param {(message: any) => void} [onMessage]
    * @param {number} [id]
    * @returns {Promise<any>}
@@ -133,7 +172,7 @@ export class PrivateEngine {
   /** @param {any} data */
   #answered(data) {
     const call = this.#calls.get(data.id);
-    if (data.type === "segment" || data.type === "heard") return call?.onMessage?.(data);
+    if (["segment", "heard", "share"].includes(data.type)) return call?.onMessage?.(data);
     this.#calls.delete(data.id);
     if (data.type === "error") call?.reject(new EmovoxError(data.error.message, data.error));
     else call?.resolve(data.value);

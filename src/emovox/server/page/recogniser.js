@@ -50,16 +50,19 @@ export class Recogniser {
 
   /**
    * @param {Float32Array} samples mono, at `rate`
+   * @param {(share: number) => Promise<boolean>} [onPart] told how much of a long recording is done; true stops
    * @returns {Promise<Float64Array>} a probability for each label
    */
-  async probabilities(samples) {
+  async probabilities(samples, onPart) {
     const count = Math.max(1, Math.ceil(samples.length / (this.longest * this.rate)));
     const sums = new Float64Array(this.labels.length);
+    let done = 0;
     for (const part of parts(samples, count)) {
       const { probabilities } = await this.graph.run({ waveform: tensor(part, [1, part.length]) }, ["probabilities"]);
       probabilities.data.forEach((/** @type {number} */ value, /** @type {number} */ label) => {
         sums[label] += (value * part.length) / samples.length;
       });
+      if (++done < count && (await onPart?.(done / count))) break;
     }
     return sums;
   }
@@ -67,10 +70,11 @@ export class Recogniser {
   /**
    * What a result says; everything that the model gives goes through here.
    * @param {Float32Array} samples
+   * @param {(share: number) => Promise<boolean>} [onPart]
    * @returns {Promise<{emotion: string, confidence: number, probabilities: import("./types.js").Probabilities}>}
    */
-  async judge(samples) {
-    const values = [...(await this.probabilities(samples))];
+  async judge(samples, onPart) {
+    const values = [...(await this.probabilities(samples, onPart))];
     const confidence = Math.max(...values);
     const probabilities = Object.fromEntries(this.labels.map((label, index) => [label, values[index]]));
     return { emotion: this.labels[values.indexOf(confidence)], confidence, probabilities };

@@ -5,7 +5,7 @@ import { clock, element, percent, playButton } from "./dom.js";
 import { EmovoxError } from "./errors.js";
 import { PrivateEngine } from "./private.js";
 import { Timeline } from "./timeline.js";
-import { showVerdict } from "./verdict.js";
+import { inWords, showVerdict } from "./verdict.js";
 
 /** A shorter recording is one window; a longer one than the upper bound is followed only when asked for. */
 const WINDOW_S = 3;
@@ -13,9 +13,11 @@ const FOLLOWED_S = 900;
 
 /** Files up to this size are decoded here for their waveform. */
 const DRAWN_BYTES = 40e6;
+const DRAWN_S = 600;
 
 /** From so many windows with speech on, one answer for all hides what changes. */
 const MANY = 6;
+const MOSTLY = 0.6;
 
 /** @typedef {import("./types.js").Prediction & {timeline?: import("./types.js").Segment[]}} Result */
 
@@ -39,6 +41,7 @@ export class Recording {
     this.player = player;
     this.address = URL.createObjectURL(file);
     this.progress = element("progress", { max: "1", value: "0", "aria-label": `Progress of ${file.name}` });
+    this.progress.hidden = true;
     this.verdict = element("p", { class: "verdict" }, element("span", { class: "much" }, "waiting"));
     this.play = playButton(`Play ${file.name}`);
     this.name = element("h3", {}, file.name);
@@ -62,6 +65,7 @@ export class Recording {
    */
   async run(engine) {
     this.#here = engine instanceof PrivateEngine;
+    this.progress.hidden = false;
     this.verdict.replaceChildren(element("span", { class: "much" }, "listening …"));
     const onProgress = (/** @type {number} */ share) => {
       if (share < 1) this.progress.value = share;
@@ -86,9 +90,15 @@ export class Recording {
     this.card.remove();
   }
 
+  /** @param {number} seconds */
+  #name(seconds) {
+    const place = this.#here ? " · in this browser" : "";
+    this.name.textContent = `${this.file.name} · ${clock(seconds, seconds < 10 ? 1 : 0)}${place}`;
+  }
+
   /** @param {Result} result */
   #show(result) {
-    this.name.textContent = `${this.file.name} · ${clock(result.duration_s, result.duration_s < 10 ? 1 : 0)}${this.#here ? " · in this browser" : ""}`;
+    this.#name(result.duration_s);
     showVerdict(this.verdict, result, this.palette);
     const list = element("ul", { class: "bars", "aria-label": `Probabilities of ${this.file.name}` });
     new Bars(list, this.labels, this.palette).show(result);
@@ -102,13 +112,13 @@ export class Recording {
   async #follow(engine, result) {
     const place = element("div", { class: "over-time" });
     this.progress.before(place);
-    const timeline = new Timeline(place, this.file.name, result.duration_s, this.palette, {
+    const timeline = new Timeline(place, this.file.name, result.duration_s || 1, this.palette, {
       onPlay: (seconds) => this.#playFrom(seconds),
       onToggle: () => this.#toggle(),
     });
     this.#timeline = timeline;
     void this.#drawWave(timeline);
-    if (result.duration_s <= WINDOW_S) {
+    if (result.emotion && result.duration_s <= WINDOW_S) {
       timeline.add({ ...result, start_s: 0, end_s: result.duration_s });
       return;
     }
@@ -117,17 +127,40 @@ export class Recording {
     const add = (/** @type {import("./types.js").Segment} */ segment) => {
       segments.push(segment);
       timeline.add(segment);
-      this.progress.value = segment.end_s / timeline.duration;
+      if (known) this.progress.value = segment.end_s / result.duration_s;
+      else result.duration_s = segment.end_s;
     };
-    this.progress.value = 0;
+    const known = result.duration_s > 0;
+    if (known) this.progress.value = 0;
+    else this.progress.removeAttribute("value");
     await engine.timeline(this.file, add, this.#stop.signal);
-    const changes = overTime(segments);
-    if (changes) this.verdict.querySelector(".note")?.replaceChildren(changes);
+    this.#sumUp(result, segments);
+  }
+
+  /**
+   * Where the emotion changes, say so instead of one answer for all.
+   * @param {Result} whole
+   * @param {import("./types.js").Segment[]} segments
+   */
+  #sumUp(whole, segments) {
+    const most = overTime(segments);
+    if (!most.length) return;
+    const parts = most.map(([emotion, share]) => {
+      const swatch = element("span", { class: "swatch" });
+      this.palette.mark(swatch, emotion);
+      return element("span", { class: "part" }, swatch, ` ${emotion} ${percent(share)}`);
+    });
+    const asWhole = whole.emotion ? `of the time. As a whole: ${inWords(whole)}` : "of the time";
+    this.verdict.classList.remove("unsure");
+    this.verdict.replaceChildren(
+      element("b", {}, most[0][1] >= MOSTLY ? `mostly ${most[0][0]}` : "changing"),
+      element("span", { class: "note" }, ...parts, asWhole),
+    );
   }
 
   /** @param {Timeline} timeline */
   async #drawWave(timeline) {
-    if (this.file.size > DRAWN_BYTES) return;
+    if (this.file.size > DRAWN_BYTES || timeline.duration > DRAWN_S) return; // decoded it may be much larger
     const sound = await decode(this.file).catch(() => null); // what this browser cannot read stays without
     if (sound && check(sound)) timeline.waveform(sound.samples);
   }
@@ -158,16 +191,16 @@ export class Recording {
         element("span", { class: "note" }, "Too long for one answer; emotions over time instead."),
       );
       try {
-        await this.#follow(engine, {
-          path: this.file.name,
-          emotion: null,
-          confidence: 0,
-          probabilities: {},
-          duration_s: WINDOW_S + 1,
-        });
+        const seconds = await lengthOf(this.address);
+        const none = { path: this.file.name, emotion: null, confidence: null, probabilities: {}, duration_s: seconds };
+        const whole = /** @type {Result} */ (/** @type {unknown} */ (none));
+        await this.#follow(engine, whole);
+        this.result = whole;
+        this.#name(whole.duration_s);
         return;
       } catch (next) {
         error = EmovoxError.from(next);
+        if (error.code === "aborted") return;
       }
     }
     if (!this.result) this.verdict.replaceChildren();
@@ -180,8 +213,12 @@ export class Recording {
     this.card.classList.toggle("broken", !this.result);
     if (!this.result) this.play.remove();
     const said = error.message.replace(/\.?$/, ".");
-    const text = /^[A-Z]/.test(said) ? said : `It ${said}`;
-    this.card.append(element("p", { class: "fault" }, `${text} ${said.includes(error.remedy) ? "" : error.remedy}`));
+    const text = /^(is|has|holds|ends|cannot|may|changes)\b/.test(said)
+      ? `It ${said}`
+      : said[0].toUpperCase() + said.slice(1);
+    const remedy = said.includes(error.remedy) ? "" : error.remedy;
+    const other = error.code === "too_large" && !this.#here ? "Private takes larger ones." : "";
+    this.card.append(element("p", { class: "fault" }, [text, remedy, other].filter(Boolean).join(" ")));
   }
 
   #toggle() {
@@ -202,14 +239,30 @@ export class Recording {
 }
 
 /**
- * What a long recording is made of; empty where it is all the same.
+ * How long a recording is, if this browser can tell.
+ * @param {string} address
+ * @returns {Promise<number>} in seconds; 0 if it cannot
+ */
+function lengthOf(address) {
+  return new Promise((resolve) => {
+    const audio = new Audio();
+    audio.preload = "metadata";
+    audio.onloadedmetadata = () => resolve(Number.isFinite(audio.duration) ? audio.duration : 0);
+    audio.onerror = () => resolve(0);
+    audio.src = address;
+  });
+}
+
+/**
+ * What a long recording is made of, and for which share of the time; empty where it is short or all the same.
  * @param {import("./types.js").Segment[]} segments
+ * @returns {[string, number][]}
  */
 function overTime(segments) {
   const said = segments.filter(({ emotion }) => emotion);
   /** @type {Map<string, number>} */ const counts = new Map();
   for (const { emotion } of said) counts.set(String(emotion), (counts.get(String(emotion)) ?? 0) + 1);
-  if (said.length < MANY || counts.size < 2) return "";
+  if (said.length < MANY || counts.size < 2) return [];
   const most = [...counts].sort((one, other) => other[1] - one[1]).slice(0, 3);
-  return `As a whole. It changes: ${most.map(([emotion, count]) => `${emotion} ${percent(count / said.length)}`).join(", ")} of the time`;
+  return most.map(([emotion, count]) => [emotion, count / said.length]);
 }

@@ -18,6 +18,7 @@ export class Speaking {
   /** @type {"idle" | "starting" | "speaking" | "ending"} */ #state = "idle";
   #quiet = 0;
   #held = false;
+  /** @type {import("./types.js").Utterance | null} of this take */ #last = null;
 
   /**
    * @param {string[]} labels
@@ -52,6 +53,7 @@ export class Speaking {
         onUpdate: (update) => this.#update(update),
         onUtterance: (utterance) => {
           this.utterances.add(utterance);
+          this.#last = utterance;
           this.#lanes.utterance(utterance);
           byId("said").hidden = false;
         },
@@ -61,6 +63,7 @@ export class Speaking {
       this.#lanes.reset();
       this.#bars.fade(true);
       this.#quiet = 0;
+      this.#last = null;
       this.#say("Listening …", "Say a sentence. The bars move while you speak.");
       this.#become("speaking");
     } catch (error) {
@@ -88,7 +91,7 @@ export class Speaking {
   #update(update) {
     this.#lanes.update(update);
     const level = Math.max(0, Math.min(1, ((update.level_db ?? -100) + 60) / 50));
-    byId("ring").style.setProperty("--level", String(1 + level * 0.35));
+    byId("ring").style.setProperty("--level", String(1 + level * 0.2));
     this.#quiet = (update.level_db ?? 0) < QUIET_DB ? this.#quiet + 1 : 0;
     if (this.#state !== "speaking") return;
     if (update.probabilities) {
@@ -121,12 +124,12 @@ export class Speaking {
   }
 
   #finished() {
-    const count = this.utterances.all.length;
-    this.#bars.fade(true);
-    this.#say(
-      "Done",
-      count ? "Play what was said below, or speak again." : "Nothing was heard that sounds like speech.",
-    );
+    this.#bars.fade(!this.#last);
+    if (this.#last) {
+      showVerdict(byId("now"), this.#last, this.palette);
+      byId("now").append(element("span", { class: "note" }, "That was the last utterance."));
+      this.#bars.show(this.#last);
+    } else this.#say("Done", "Nothing was heard that sounds like speech.");
     this.#become("idle");
   }
 

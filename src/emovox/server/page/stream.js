@@ -5,11 +5,11 @@ import { EmovoxError, described, unreachable } from "./errors.js";
 const LONGEST_QUEUE_S = 10;
 
 /** Times that a stream is taken up again, and the pause before the first of them. */
-const RETRIES = 4;
+const RETRIES = 5;
 const RETRY_AFTER_MS = 400;
 
 /** Whether the session goes on after a closing code: what the server refuses does not, but for two (docs/stream.md). */
-const resumable = (/** @type {number} */ code) => (code < 4000 && code !== 1012) || code === 4408 || code === 4503;
+const resumable = (/** @type {number} */ code) => code < 4000 || code === 4408 || code === 4503;
 
 /** @import {LiveStream} from "./types.js" */
 
@@ -128,6 +128,8 @@ export class SocketStream {
         end_s: message.end_s + s,
       });
     } else if (message.type === "bye" && this.#state !== "closed") {
+      this.#sent.forget(message.received);
+      if (this.#state === "open" || this.#sent.waiting) return; // the server stops: on with a new session
       this.close();
       this.listener.onEnd();
     }
@@ -158,7 +160,8 @@ export class SocketStream {
     if (!resumable(code) || this.#retries >= RETRIES) return this.#fail(unreachable());
     await new Promise((resolve) => setTimeout(resolve, RETRY_AFTER_MS * 2 ** this.#retries));
     this.#retries += 1;
-    if (!this.#isClosed()) await this.open().catch((error) => this.#fail(error));
+    if (this.#isClosed()) return;
+    await this.open().catch((error) => (error.code === "unreachable" ? this.#lost(code) : this.#fail(error)));
   }
 }
 

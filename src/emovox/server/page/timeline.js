@@ -12,6 +12,7 @@ export class Timeline {
   /** @type {import("./types.js").Segment[]} */ #segments = [];
   /** @type {Float32Array | null} */ #peaks = null;
   #position = -1;
+  /** @type {{segment: import("./types.js").Segment, from: number, to: number}[] | null} */ #made = null;
 
   /**
    * @param {HTMLElement} place
@@ -46,9 +47,9 @@ export class Timeline {
   /** @param {import("./types.js").Segment} segment */
   add(segment) {
     this.#segments.push(segment);
+    this.#made = null;
     this.duration = Math.max(this.duration, segment.end_s);
-    this.seek(Math.max(0, this.#position));
-    this.draw();
+    this.draw(); // and says what is said there
   }
 
   /** Show the waveform of it. @param {Float32Array} samples */
@@ -74,11 +75,16 @@ export class Timeline {
   /** Where it would play. @param {number} seconds */
   seek(seconds) {
     this.#position = Math.max(0, Math.min(seconds, this.duration));
-    this.#say(this.#position);
+    this.#tell();
+    this.draw();
+  }
+
+  /** Say where it would play, on the page and to screen readers. */
+  #tell() {
+    this.#say(Math.max(0, this.#position));
     this.canvas.setAttribute("aria-valuemax", this.duration.toFixed(1));
     this.canvas.setAttribute("aria-valuenow", this.#position.toFixed(1));
     this.canvas.setAttribute("aria-valuetext", this.text.textContent ?? "");
-    this.draw();
   }
 
   get position() {
@@ -121,6 +127,10 @@ export class Timeline {
 
   /** Windows overlap: each stands for the time to which its middle is nearest. */
   #columns() {
+    return (this.#made ??= this.#makeColumns());
+  }
+
+  #makeColumns() {
     const middles = this.#segments.map(({ start_s, end_s }) => (start_s + end_s) / 2);
     return this.#segments.map((segment, index) => ({
       segment,
@@ -133,6 +143,7 @@ export class Timeline {
   }
 
   #draw() {
+    if (!this.#made) this.#tell();
     const { context, width, height } = fitted(this.canvas);
     const x = (/** @type {number} */ time) => (time / this.duration) * width;
     const columns = this.#columns();

@@ -1,0 +1,238 @@
+"""How well speechnet, the network behind the packaged model, hears emotion in voices that it was not trained on.
+
+    python benchmarks/unseen_voices.py ../shared/corpora --weights ../shared/weights/whisper-base-encoder-3.safetensors
+    python benchmarks/unseen_voices.py ../shared/corpora --weights ... --only ravdess --only corpus
+    python benchmarks/unseen_voices.py --page
+
+The first measures everything and writes docs/results/unseen_voices.json part by part, the second some parts, the third
+the tables (docs/results/unseen_voices.md) from that file. What is adapted is said so: from the embeddings of the tested
+speaker the mean of other clips of the same speaker is taken, whose labels nobody looks at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.progress import track
+from unseen_page import page
+
+import emovox
+from emovox.corpora.scanning import scan
+from emovox.emotions import EMOTIONS
+from emovox.evaluation.cells import write_text
+from emovox.evaluation.conditions import babble_for, degrade
+from emovox.evaluation.inputs import WAVEFORM, Inputs, read_inputs
+from emovox.evaluation.metrics import Scores, score
+from emovox.evaluation.planning import listening_sample
+from emovox.evaluation.protocols import LeaveOneCorpusOut, LeaveOneSpeakerOut, RandomSplit, SpeakerFolds
+from emovox.evaluation.splitting import Fold
+from emovox.inference.adaptation import reference_from
+from emovox.models.speechnet import SpeechNet
+
+RESULTS = Path("docs/results/unseen_voices.json")
+SEED = 7
+ACTORS = ((1, 11, 20, 21), (4, 10, 12, 14), (8, 9, 19, 23), (3, 5, 7, 24), (2, 15, 16, 18), (6, 13, 17, 22))
+"""The six folds in which RAVDESS is tested in the literature."""
+
+FEW = (8, 30)
+CROPS_S = (0.5, 1.0, 2.0)
+CONDITIONS = ("babble-10db", "telephone", "white-10db", "reverb-600ms")
+
+
+@dataclass
+class Part:
+    """What is measured together: rows, folds, and what is tried on the tested clips."""
+
+    title: str
+    rows: Callable[[pd.DataFrame], pd.DataFrame]
+    folds: Callable[[pd.DataFrame], list[Fold]]
+    adapted: bool = True
+    tests: Mapping[str, Callable[[Inputs, int], Any]] = field(default_factory=dict)
+
+
+def seven(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["emotion"].isin(EMOTIONS)]
+
+
+def of_corpus(name: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    return lambda table: table[table["corpus"] == name]
+
+
+def actor_folds(table: pd.DataFrame) -> list[Fold]:
+    return [_fold(table, {f"ravdess-{actor:02}" for actor in actors}) for actors in ACTORS]
+
+
+def tess_folds(table: pd.DataFrame) -> list[Fold]:
+    return [_fold(table, {speaker}) for speaker in ("tess-OAF", "tess-YAF")]
+
+
+def _fold(table: pd.DataFrame, tested: set[str]) -> Fold:
+    test = table["speaker"].isin(tested).to_numpy()
+    return Fold(", ".join(sorted(tested)), np.flatnonzero(~test), np.flatnonzero(test))
+
+
+def crop(seconds: float) -> Callable[[Inputs, int], Any]:
+    """Cut the middle out of a clip."""
+
+    def cut(inputs: Inputs, row: int) -> Any:
+        samples, wanted = inputs.values[WAVEFORM][row], round(seconds * 16_000)
+        start = max(0, (len(samples) - wanted) // 2)
+        return samples[start : start + wanted]
+
+    return cut
+
+
+def disturbed(condition: str) -> Callable[[Inputs, int], Any]:
+    """Hear a clip under a condition of docs/robustness.md."""
+
+    def disturb(inputs: Inputs, row: int) -> Any:
+        clips = inputs.values[WAVEFORM]
+        crowd = [clips[other] for other in babble_for(inputs.speakers, row, seed=SEED)]
+        return degrade(clips[row], condition, seed=SEED + row, babble=crowd)
+
+    return disturb
+
+
+PARTS: dict[str, Part] = {
+    "corpus": Part("One corpus out, trained on the two others; seven emotions", seven, LeaveOneCorpusOut().folds),
+    "speaker": Part(
+        "Five folds of speakers over all corpora; seven emotions",
+        seven,
+        SpeakerFolds(n_splits=5, seed=SEED).folds,
+        tests={f"middle {seconds:g} s": crop(seconds) for seconds in CROPS_S}
+        | {condition: disturbed(condition) for condition in CONDITIONS},
+    ),
+    "ravdess": Part("RAVDESS speech, eight emotions, six folds of four actors", of_corpus("ravdess"), actor_folds),
+    "emodb": Part(
+        "EmoDB, seven emotions with boredom, one speaker out", of_corpus("emodb"), LeaveOneSpeakerOut().folds
+    ),
+    "tess": Part("One speaker of TESS out, trained on all others; seven emotions", seven, tess_folds),
+    "random": Part(
+        "Random split, a quarter tested: the same voices on both sides; seven emotions",
+        seven,
+        RandomSplit(test_size=0.25, seed=SEED).folds,
+        adapted=False,
+    ),
+}
+
+
+def references(embedded: Any, speakers: Any, count: int | None) -> Any:
+    """Give the reference of each clip, from `count` other clips of its speaker, or from all clips of the speaker."""
+    random = np.random.default_rng(SEED)
+    found = np.empty_like(embedded)
+    for speaker in np.unique(speakers):
+        own = np.flatnonzero(speakers == speaker)
+        for row in own:
+            heard = own if count is None else random.permutation(own[own != row])[:count]
+            found[row] = reference_from(embedded[heard])
+    return found
+
+
+def measure(part: Part, inputs: Inputs, weights: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Carry out a part; give name of the fold (empty for all together), name of the test, and the scores."""
+    table = inputs.table
+    clips: Any = inputs.values[WAVEFORM]
+    labels = tuple(sorted(set(inputs.truth.tolist())))
+    tested = np.zeros(len(table), dtype=bool)
+    given: dict[str, Any] = {}
+    sample = np.isin(np.arange(len(table)), listening_sample(table, seed=SEED))
+    folds = part.folds(table)
+    for fold in track(folds, description=part.title, transient=True):
+        model = SpeechNet(weights=weights).fit(
+            clips[fold.train],
+            inputs.truth[fold.train],
+            groups=inputs.speakers[fold.train],
+            corpora=inputs.corpora[fold.train],
+        )
+        order = [list(model.classes_).index(label) for label in labels if label in model.classes_]
+        columns = [number for number, label in enumerate(labels) if label in model.classes_]
+
+        def keep(name: str, rows: Any, probabilities: Any, order: Any = order, columns: Any = columns) -> None:
+            whole = given.setdefault(name, np.full((len(table), len(labels)), np.nan))
+            whole[rows] = 0.0
+            whole[np.ix_(rows, columns)] = probabilities[:, order]
+
+        test = fold.test
+        tested[test] = True
+        keep("unadapted", test, model.predict_proba(clips[test]))
+        if part.adapted:
+            embedded = model.embed(clips[test])
+            for count in (*FEW, None):
+                named = f"adapted with {count or 'all'} unlabelled clips"
+                refs = references(embedded, inputs.speakers[test], count)
+                keep(named, test, model.predict_proba(clips[test], references=refs))
+        heard = test[sample[test]]
+        model.set_params(cache_dir=None)
+        if part.tests:
+            keep("unadapted, the sample as it is", heard, model.predict_proba(clips[heard]))
+        for name, change in part.tests.items():
+            keep(f"unadapted, {name}", heard, model.predict_proba([change(inputs, row) for row in heard]))
+    for name, whole in given.items():
+        rows = np.flatnonzero(~np.isnan(whole[:, 0]))
+        yield "", name, _scored(inputs, rows, whole, labels)
+        if "sample" not in name and "," not in name:
+            for fold in folds:
+                yield fold.name, name, _scored(inputs, fold.test, whole, labels)
+
+
+def _scored(inputs: Inputs, rows: Any, probabilities: Any, labels: tuple[str, ...]) -> dict[str, Any]:
+    found: Scores = score(inputs.truth[rows], probabilities[rows], labels, speakers=inputs.speakers[rows])
+    return {
+        "clips": found.clips,
+        "speakers": found.speakers,
+        "uar": round(found.uar, 4),
+        "uar_low": round(found.interval.uar.low, 4),
+        "uar_high": round(found.interval.uar.high, 4),
+        "interval_over": found.interval.over,
+        "accuracy": round(found.accuracy, 4),
+        "ece": round(found.ece, 4),
+        "confusion": found.matrix.tolist(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpora", nargs="?", type=Path)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--only", action="append", choices=[*PARTS], help="may be given several times")
+    parser.add_argument("--page", action="store_true", help="write the tables from what was measured")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    if options.corpora is not None:
+        if options.weights is None:
+            parser.error("--weights is needed to measure")
+        table = scan(str(options.corpora), durations=False).table
+        for name in options.only or PARTS:
+            part = PARTS[name]
+            inputs = read_inputs(part.rows(table).reset_index(drop=True), [WAVEFORM])
+            results: dict[str, Any] = {}
+            for fold, test, scores in measure(part, inputs, options.weights):
+                results.setdefault(test, {})[fold or "all"] = scores
+                if not fold:
+                    print(
+                        f"{name:8} {test:42} UAR {100 * scores['uar']:.1f}  ECE {100 * scores['ece']:.1f}", flush=True
+                    )
+            known = json.loads(options.output.read_text(encoding="utf-8")) if options.output.exists() else {}
+            known |= {"emovox": emovox.__version__, "machine": platform.machine(), "seed": SEED}
+            known.setdefault("parts", {})[name] = {
+                "title": part.title,
+                "labels": sorted(set(inputs.truth.tolist())),
+                "results": results,
+            }
+            write_text(options.output, json.dumps(known, separators=(",", ":"), sort_keys=True) + "\n")
+    elif not options.page:
+        parser.error("give a folder of corpora to measure, or --page")
+    if options.page or not options.only:
+        write_text(options.output.with_suffix(".md"), page(json.loads(options.output.read_text(encoding="utf-8"))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,308 @@
+"""What adapts a model to a voice, a microphone or a room without labels: the mean of what it heard there.
+
+The embedding of a clip holds its emotion, and much that stays the same from clip to clip: the voice, the room, the
+microphone. So the mean embedding of some clips of one speaker, emotions mixed, is what a clip's own embedding is
+measured from: logits = W (embedding - reference) + b. Speech recognition calls it cepstral mean normalisation (Atal,
+1974), speaker recognition centring. `docs/adapt.md` says when it helps and when it harms.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emovox._files import replacing
+from emovox.errors import AdaptationError, EmovoxError, ParameterError
+from emovox.inference.bundle import Bundle, Floats, Identity
+
+PRIOR_CLIPS = 1.0
+"""The default reference weighs as much as so many clips: one, whose mean is its emotion, moves it half way."""
+
+ENOUGH_CLIPS = 8
+"""So many clips give most of the gain."""
+
+SHORTEST_CLIP_S = 0.5
+"""Shorter clips, in seconds, tell little of a voice; they take no part in a reference."""
+
+CLIP_S = 3.0
+"""Seconds of speech that count as one clip in a stream."""
+
+HALF_LIFE_S = 300.0
+"""In a stream, speech counts half after so many further seconds of speech: about a hundred utterances, so that no
+single mood fills the memory, and a new voice or microphone is followed within minutes."""
+
+FORMAT_VERSION = 1
+LARGEST_FILE = 1024 * 1024
+"""Size in bytes of a file that holds a reference, at most; a real one has 10 kB."""
+
+_MEMBERS = frozenset({"format", "embedding", "clips", "seconds", "model"})
+
+
+def reference_from(embeddings: npt.ArrayLike) -> Floats:
+    """Turn the embeddings of some clips into a reference: n / (n + `PRIOR_CLIPS`) times their mean.
+
+    Args:
+        embeddings: shape (n, d), finite, relative to the mean of the training data; n >= 1.
+
+    Returns:
+        Shape (d,).
+
+    Raises:
+        ParameterError: if they are no such matrix.
+
+    Example:
+        >>> reference_from([[2.0, 4.0], [4.0, 8.0]]).tolist()
+        [2.0, 4.0]
+    """
+    rows = np.asarray(embeddings, dtype=np.float64)
+    if rows.ndim != 2 or not rows.size or not np.isfinite(rows).all():
+        raise ParameterError(f"embeddings must be finite values of shape (clips, size), got the shape {rows.shape}")
+    return _shrunk(rows.mean(axis=0), len(rows))
+
+
+def _shrunk(mean: npt.NDArray[np.float64], clips: float) -> Floats:
+    return np.asarray(mean * (clips / (clips + PRIOR_CLIPS)), dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reference:
+    """What a model measures the clips of a speaker, a microphone or a room from.
+
+    It holds no sound, but it is a trait of a voice: treat it as personal data.
+
+    Attributes:
+        embedding: what is subtracted from the embedding of each clip, shape (d,), read-only.
+        clips: how many unlabelled clips it was made from.
+        seconds: their length in all.
+        model: the bundle that it belongs to; it means nothing to another one.
+
+    Raises:
+        ParameterError: if a value makes no sense.
+    """
+
+    embedding: Floats
+    clips: int
+    seconds: float
+    model: Identity
+
+    def __post_init__(self) -> None:
+        embedding = np.array(self.embedding, dtype=np.float32)
+        if embedding.ndim != 1 or not embedding.size or not np.isfinite(embedding).all():
+            raise ParameterError(f"a reference is a finite vector, got the shape {embedding.shape}")
+        if self.clips < 1 or not (math.isfinite(self.seconds) and self.seconds > 0):
+            raise ParameterError(f"a reference comes from clips, got {self.clips} of {self.seconds} s")
+        embedding.flags.writeable = False
+        object.__setattr__(self, "embedding", embedding)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it as a small ``.npz``, in one step: a reader never sees half of it.
+
+        Raises:
+            AdaptationError: ``not_written``.
+        """
+        try:
+            with replacing(Path(path)) as partial, partial.open("wb") as file:
+                np.savez(
+                    file,
+                    allow_pickle=False,
+                    format=FORMAT_VERSION,
+                    embedding=self.embedding,
+                    clips=self.clips,
+                    seconds=self.seconds,
+                    model=[self.model.name, self.model.version, self.model.sha256],
+                )
+        except OSError as error:
+            raise AdaptationError(
+                f"cannot be written ({error.strerror or error})",
+                code="not_written",
+                path=path,
+                remedy="Check the disk's free space and the folder's rights.",
+            ) from error
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Reference:
+        """Read what `save` wrote. Nothing in the file is ever run, and its size is bounded.
+
+        Raises:
+            AdaptationError: ``not_found``, ``not_a_reference`` or ``newer_version``.
+        """
+        try:
+            values = _members(_bounded(Path(path)))
+            if int(values["format"]) > FORMAT_VERSION:
+                raise AdaptationError(
+                    f"has format {int(values['format'])} of references; this emovox reads up to {FORMAT_VERSION}",
+                    code="newer_version",
+                    path=path,
+                    remedy="Update it: pip install --upgrade emovox",
+                )
+            name, version, sha256 = map(str, values["model"])
+            return cls(
+                embedding=values["embedding"],
+                clips=int(values["clips"]),
+                seconds=float(values["seconds"]),
+                model=Identity(name, version, sha256),
+            )
+        except AdaptationError:
+            raise
+        except OSError as error:
+            message = "is a folder, not a reference" if Path(path).is_dir() else f"cannot be read ({error.strerror})"
+            raise AdaptationError(message, code="not_found", path=path, remedy=_MAKE_ONE) from error
+        except Exception as error:  # zipfile and numpy have no common base for what damaged files raise
+            reason = error.message if isinstance(error, EmovoxError) else str(error)
+            raise AdaptationError(f"is no reference ({reason})", path=path, remedy=_MAKE_ONE) from error
+
+    def require(self, bundle: Bundle) -> None:
+        """Make sure that it belongs to a bundle.
+
+        Raises:
+            AdaptationError: ``other_model``, if it belongs to another one.
+            BundleError: ``cannot_adapt``, if none can belong to it.
+        """
+        size = bundle.require_adaptable()
+        if self.model != bundle.identity or len(self.embedding) != size:
+            twin = " (of this name and version, but another file)" if str(self.model) == str(bundle.identity) else ""
+            raise AdaptationError(
+                f"the reference was made with the model {self.model}{twin}, not with {bundle.identity}",
+                code="other_model",
+                remedy="Make it again with `emovox adapt`, or name its model with --model.",
+            )
+
+
+_MAKE_ONE = "Give a file that `emovox adapt` wrote."
+
+
+def _bounded(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(LARGEST_FILE + 1)
+    if len(data) > LARGEST_FILE:
+        raise ValueError(f"larger than {LARGEST_FILE:,} bytes")
+    return data
+
+
+def _members(data: bytes) -> dict[str, npt.NDArray[Any]]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if sum(item.file_size for item in archive.infolist()) > LARGEST_FILE:
+            raise ValueError(f"more than {LARGEST_FILE:,} bytes when unpacked")
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        if not set(arrays.files) >= _MEMBERS:
+            raise ValueError(f"lacks {', '.join(sorted(_MEMBERS - set(arrays.files)))}")
+        return {name: arrays[name] for name in _MEMBERS}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Heard:
+    """What a model made of one recording, unadapted.
+
+    Attributes:
+        path: the recording; None if it has no name.
+        duration_s: its length in seconds.
+        probabilities, embeddings: of its parts, shapes (parts, labels) and (parts, d). What is no longer than the
+            model takes at once is one part.
+        weights: lengths of the parts, in samples, shape (parts,).
+    """
+
+    path: str | None
+    duration_s: float
+    probabilities: Floats
+    embeddings: Floats
+    weights: npt.NDArray[np.float64]
+
+    @property
+    def embedding(self) -> Floats:
+        """Mean embedding of the parts by their lengths, shape (d,)."""
+        return weighted_mean(self.embeddings, self.weights)
+
+
+def weighted_mean(rows: npt.NDArray[Any], weights: npt.NDArray[np.float64]) -> Floats:
+    """Average rows of shape (n, size) with weights of shape (n,)."""
+    return np.asarray(np.average(rows, axis=0, weights=weights), dtype=np.float32)
+
+
+def gather(heard: Sequence[Heard], model: Identity, *, at_least: int = 1) -> Reference | None:
+    """Make a reference of recordings; each part of a long one counts as a clip, because it is as much speech.
+
+    Args:
+        heard: recordings; those shorter than `SHORTEST_CLIP_S` take no part, and a file counts once.
+        model: the bundle that heard them.
+        at_least: clips that are needed.
+
+    Returns:
+        None if there are fewer.
+    """
+    files = {os.path.realpath(item.path) if item.path else index: item for index, item in enumerate(heard)}
+    used = [item for item in files.values() if item.duration_s >= SHORTEST_CLIP_S]
+    clips = sum(len(item.embeddings) for item in used)
+    if clips < max(1, at_least):
+        return None
+    embedding = reference_from(np.concatenate([item.embeddings for item in used]))
+    seconds = math.fsum(item.duration_s for item in used)
+    return Reference(embedding=embedding, clips=clips, seconds=seconds, model=model)
+
+
+class RunningReference:
+    """A reference that starts from the default and moves as speech comes in, for streams.
+
+    Embeddings count by their length; speech counts half after `half_life_s` further seconds of speech (pauses do not
+    count). Read `value` before `update`, so that an utterance is not measured from itself.
+
+    Args:
+        size: length of an embedding, `Bundle.embedding_size`.
+        half_life_s: in seconds of speech, > 0; infinite to forget nothing.
+
+    Attributes:
+        clips, seconds: how much was heard so far.
+
+    Example:
+        >>> running = RunningReference(1)
+        >>> running.value.tolist()
+        [0.0]
+        >>> running.update([4.0], 3.0)
+        >>> running.value.tolist(), running.clips
+        ([2.0], 1)
+    """
+
+    def __init__(self, size: int, *, half_life_s: float = HALF_LIFE_S) -> None:
+        if size < 1 or not half_life_s > 0:
+            raise ParameterError(f"size and half_life_s must be positive, got {size} and {half_life_s}")
+        self.clips = 0
+        self.seconds = 0.0
+        self._half_life_s = half_life_s
+        self._sum = np.zeros(size, np.float64)
+        self._weight_s = 0.0
+
+    @property
+    def value(self) -> Floats:
+        """What is to be subtracted now, shape (size,); zeros before the first update."""
+        if not self._weight_s:
+            return np.zeros(len(self._sum), np.float32)
+        return _shrunk(self._sum / self._weight_s, self._weight_s / CLIP_S)
+
+    def update(self, embedding: npt.ArrayLike, seconds: float) -> None:
+        """Take in the next utterance.
+
+        Args:
+            embedding: of the utterance, shape (size,), finite.
+            seconds: its length, > 0.
+
+        Raises:
+            ParameterError: if it is no such embedding or length; nothing is changed then.
+        """
+        row = np.asarray(embedding, dtype=np.float64)
+        if row.shape != self._sum.shape or not np.isfinite(row).all():
+            raise ParameterError(f"an embedding has {len(self._sum)} finite values, got the shape {row.shape}")
+        if not (math.isfinite(seconds) and seconds > 0):
+            raise ParameterError(f"an utterance has a length in seconds, got {seconds}")
+        kept = 0.5 ** (seconds / self._half_life_s)
+        self._sum = kept * self._sum + seconds * row
+        self._weight_s = kept * self._weight_s + seconds
+        self.clips += 1
+        self.seconds += seconds
