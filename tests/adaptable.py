@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,10 @@ class AdaptableModel(LoudnessModel):
 def adaptable_bytes(*, model: AdaptableModel | None = None, **changes: Any) -> bytes:
     """Bytes of a bundle with an `AdaptableModel`; `changes` go to its description."""
     meta = waveform_meta(**{"name": "adaptable", "version": "2", **changes})
-    return bundle_bytes(model or AdaptableModel(meta.labels), meta)
+    model = model or AdaptableModel(meta.labels)
+    if "neutral" not in changes:
+        meta = dataclasses.replace(meta, neutral=None if model.curved else (1 / len(meta.labels),) * len(meta.labels))
+    return bundle_bytes(model, meta)
 
 
 def write_adaptable_bundle(path: Path, **changes: Any) -> Path:

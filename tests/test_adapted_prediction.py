@@ -15,15 +15,14 @@ import soundfile
 from adaptable import AdaptableModel, adaptable_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from emovox import audio
 from emovox.audio import Waveform
 from emovox.emotions import EMOTIONS
 from emovox.errors import AdaptationError, BundleError, ParameterError
-from emovox.inference.adaptation import PRIOR_CLIPS, Reference
+from emovox.inference.adaptation import PRIOR_CLIPS, Heard, Reference, reference_from
 from emovox.inference.bundle import Bundle, Identity
-from emovox.inference.groups import log_shift, members, shifted
+from emovox.inference.groups import adapted, mean_ratios, members
 from emovox.inference.recognizer import Failure, Prediction, Recognizer
 
 RATE = 16_000
@@ -106,14 +105,14 @@ def test_a_reference_is_used_by_everything_a_recognizer_does(folders: Path, tmp_
     reference = plain.adapt(folders / "03")
     reference.save(tmp_path / "me.npz")
     wanted = AdaptableModel().expected(voice, reference.embedding)
-    for adapted in (recognizer(adapt=reference), recognizer(adapt=tmp_path / "me.npz")):
-        found = adapted.predict(voice, rate=RATE)
+    for mine in (recognizer(adapt=reference), recognizer(adapt=tmp_path / "me.npz")):
+        found = mine.predict(voice, rate=RATE)
         np.testing.assert_allclose(row(found), wanted, atol=1e-5)
         assert found.adapted_clips == found.to_dict()["adapted_clips"] == 5
-        np.testing.assert_allclose(adapted.probabilities(voice, RATE), wanted, atol=1e-5)
-        (many,) = adapted.predict_many([Waveform(voice, RATE)])
+        np.testing.assert_allclose(mine.probabilities(voice, RATE), wanted, atol=1e-5)
+        (many,) = mine.predict_many([Waveform(voice, RATE)])
         assert many == found
-        np.testing.assert_allclose(adapted.embed(voice, rate=RATE), plain.embed(voice, rate=RATE))
+        np.testing.assert_allclose(mine.embed(voice, rate=RATE), plain.embed(voice, rate=RATE))
     soundfile.write(tmp_path / "voice.wav", voice, RATE, subtype="FLOAT")
     (segment,) = timeline(tmp_path / "voice.wav", recognizer(adapt=reference), vad=False)
     np.testing.assert_allclose(list(segment.probabilities.values()), wanted, atol=1e-5)
@@ -134,21 +133,21 @@ def test_references_of_other_models_are_refused(tmp_path: Path) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    arrays(np.float64, 2, elements=st.floats(-2, 2)),
-    st.lists(st.floats(0.001, 0.9), min_size=1, max_size=4),
-    st.integers(0, 2**31),
-)
-def test_shifted_probabilities_are_those_of_a_second_run(
-    small: Bundle, reference: Floats, levels: list[float], seed: int
-) -> None:
+@given(st.lists(st.floats(0.001, 0.9), min_size=1, max_size=4), st.integers(0, 2**31))
+def test_a_mean_of_log_ratios_does_what_the_mean_embedding_does(small: Bundle, levels: list[float], seed: int) -> None:
     noise = np.random.default_rng(seed).uniform(-1, 1, size=(len(levels), 3_200))
     clips = (noise * np.array(levels)[:, None]).astype(np.float32)
-    shift = log_shift(small, reference)
-    assert shift is not None
-    found = shifted(small.run(clips), shift)
+    probabilities, embeddings = small.run_and_embed(clips)
+    ratios = mean_ratios([_heard(probabilities, embeddings)], small.meta.neutral)
+    assert ratios is not None
+    found = adapted(probabilities, ratios)
     assert found is not None
-    np.testing.assert_allclose(found, small.run(clips, reference), atol=1e-5)
+    np.testing.assert_allclose(found, small.run(clips, reference_from(embeddings)), atol=1e-5)
+
+
+def _heard(probabilities: Floats, embeddings: Floats) -> Heard:
+    weights = np.ones(len(embeddings))
+    return Heard(path=None, duration_s=2.0, probabilities=probabilities, embeddings=embeddings, weights=weights)
 
 
 @pytest.fixture(scope="module")
@@ -222,11 +221,11 @@ def test_a_clip_alone_stays_unadapted_but_a_long_recording_has_parts(folders: Pa
 
 @pytest.mark.parametrize("model", [AdaptableModel(gain=300), AdaptableModel(curved=True)])
 def test_what_one_pass_cannot_tell_takes_a_second_one(model: AdaptableModel, folders: Path) -> None:
-    """A model so sure that small probabilities are lost, and one that is not linear in the reference."""
+    """A model so sure that small probabilities are lost, and one that does not say that it is linear."""
     paths = sorted((folders / "08" / "deep").iterdir())
     whole = recognizer(model)
-    reference, wanted = two_passes(whole, paths)
-    assert log_shift(whole.bundle, reference.embedding) is None
+    _, wanted = two_passes(whole, paths)
+    assert mean_ratios([one for one in whole.hear_many(paths) if isinstance(one, Heard)], whole.meta.neutral) is None
     for sources in (paths, [io.BytesIO(path.read_bytes()) for path in paths]):
         found = list(whole.predict_adapted(sources))
         np.testing.assert_allclose([row(item) for item in found], [row(item) for item in wanted], atol=1e-5)
@@ -244,11 +243,11 @@ def test_recordings_that_are_gone_by_the_second_pass_are_failures(folders: Path,
 
 def test_lost_probabilities_are_no_matter_where_they_stay_small() -> None:
     probabilities = np.array([[1.0, 0.0, 1e-20]], np.float32)
-    found = shifted(probabilities, np.array([0.0, 5.0, 40.0]))
+    found = adapted(probabilities, np.array([0.0, -5.0, -40.0]))
     assert found is not None
     odds = np.exp(40.0) * 1e-20
     np.testing.assert_allclose(found, [[1 / (1 + odds), 0, odds / (1 + odds)]], rtol=1e-5, atol=1e-9)
-    assert shifted(probabilities, np.array([0.0, 60.0, 0.0])) is None
+    assert adapted(probabilities, np.array([0.0, -60.0, 0.0])) is None
 
 
 def test_an_adapted_recognizer_adapts_to_nothing_else(folders: Path) -> None:
@@ -267,15 +266,3 @@ def test_what_the_model_cannot_process_is_a_failure(folders: Path, monkeypatch: 
     assert [item.error.code for item in whole.predict_adapted(folders / "09") if isinstance(item, Failure)] == [
         "failed"
     ]
-
-
-@pytest.mark.parametrize(("changes", "length"), [({"sample_rate": 8_000}, 8_000), ({"max_seconds": 0.2}, 3_200)])
-def test_the_probes_fit_models_of_any_rate_and_length(
-    changes: dict[str, Any], length: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bundle = Bundle(adaptable_bytes(**changes), threads=1)
-    seen: list[tuple[int, ...]] = []
-    run = bundle.run
-    monkeypatch.setattr(bundle, "run", lambda values, reference: (seen.append(values.shape), run(values, reference))[1])
-    assert log_shift(bundle, np.ones(2)) is not None
-    assert seen == [(4, length)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from adaptable import write_adaptable_bundle
 from bundles import write_waveform_bundle
 from scenes import RATE, Floats, real_clips, scene
 from typer.testing import CliRunner
@@ -114,6 +116,39 @@ def test_only_the_newest_sound_is_worth_a_running_result(model: Path, samples: F
     assert utterances == list(Recognizer(model).utterances(Waveform(samples, RATE))) or len(utterances) >= 2
     live = LiveRecognizer(Recognizer(model), rate=RATE)
     assert all(update.probabilities is None for update in live.hear(samples, behind=True) if isinstance(update, Update))
+
+
+@pytest.fixture(scope="module")
+def adaptable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_adaptable_bundle(tmp_path_factory.mktemp("adaptable") / "m.onnx")
+
+
+def test_it_gets_used_to_the_voice(adaptable: Path, talk: Path, tmp_path: Path) -> None:
+    options = ("--input", talk, "--at-once", "--model", adaptable)
+    code, out, _ = listen(*options, "--adapt", "--format", "json")
+    first, second = [json.loads(line) for line in out.splitlines() if '"utterance"' in line]
+    spoken_s = first["end_s"] - first["start_s"]
+    assert (code, first["adapted_s"], second["adapted_s"]) == (0, 0, pytest.approx(spoken_s, abs=2e-3))
+    plain = [item.to_dict() for item in Recognizer(adaptable).utterances(talk)]
+    assert first["probabilities"] == plain[0]["probabilities"]
+    assert second["probabilities"] != pytest.approx(plain[1]["probabilities"], abs=1e-3)
+    lines = listen(*options, "--adapt")[1].splitlines()
+    assert lines[0].endswith("  unadapted")
+    assert lines[1].endswith(f"  adapted to {spoken_s:.0f} s of this voice")
+
+    recognizer = Recognizer(adaptable)
+    recognizer.adapt(talk).save(tmp_path / "me.npz")
+    seconds = soundfile.info(talk).duration
+    for extra, more_s in (((), 0.0), (("--adapt",), spoken_s)):
+        lines = listen(*options, "--reference", tmp_path / "me.npz", *extra)[1].splitlines()
+        assert lines[0].endswith(f"  adapted to {round(seconds)} s of this voice")
+        assert lines[1].endswith(f"  adapted to {round(seconds + more_s)} s of this voice")
+
+
+def test_what_cannot_get_used_to_a_voice(model: Path, talk: Path, tmp_path: Path) -> None:
+    code, _, error = listen("--input", talk, "--at-once", "--model", model, "--adapt")
+    assert (code != 0, "cannot adapt" in error) == (True, True)
+    assert "no such" in listen("--input", talk, "--model", model, "--reference", tmp_path / "no.npz")[2].lower()
 
 
 class FakeSounddevice:
@@ -244,6 +279,13 @@ def test_bars_in_a_terminal(model: Path, talk: Path) -> None:
     assert "\x1b[2J" not in out  # never the whole screen at once
     assert out.rstrip().count("0:00:0") >= 2
     assert "Traceback" not in out
+
+
+def test_a_terminal_says_how_much_of_the_voice_is_known(adaptable: Path, talk: Path) -> None:
+    code, out = in_terminal("--input", talk, "--at-once", "--model", adaptable, "--adapt")
+    assert code == 0
+    assert "unadapted; Ctrl-C ends" in out
+    assert re.search(r"adapted to \d s of this voice; Ctrl-C ends", out)
 
 
 def test_ctrl_c_is_the_usual_end(model: Path, talk: Path) -> None:

@@ -295,7 +295,7 @@ def test_low_confidence_looks_like_it(open_page: Open, recordings: list[Path]) -
     def answer(route: Route) -> None:
         route.fulfill(json={"model": {}, "results": [result]})
 
-    page = open_page(before=lambda page: page.route("**/v1/predict", answer)).page
+    page = open_page(before=lambda page: page.route("**/v1/predict*", answer)).page
     choose(page, recordings[:1])
     verdict = page.locator(".file .verdict")
     expect(verdict).to_contain_text("unsure")
@@ -332,7 +332,7 @@ def test_microphone_denied(service: Service, driver: Playwright) -> None:
 
 
 def test_server_gone(open_page: Open, recordings: list[Path]) -> None:
-    page = open_page(before=lambda page: page.route("**/v1/predict", lambda route: route.abort())).page
+    page = open_page(before=lambda page: page.route("**/v1/predict*", lambda route: route.abort())).page
     choose(page, recordings[:1])
     expect(page.locator(".fault")).to_contain_text("The server cannot be reached.")
     page = open_page(before=lambda page: page.route("**/v1/models", lambda route: route.abort())).page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,7 +153,9 @@ def test_a_long_recording_can_be_stopped(engine: Page, clip: np.ndarray) -> None
         }""",
         [encoded(sound(samples, 16_000, "FLAC", "PCM_16")), encoded(sound(clip, 16_000, "WAV", "PCM_16"))],
     )
-    assert (error, shares) == ("AbortError", [0, 0.25])
+    parts = math.ceil(95 / (Recognizer().meta.max_seconds or 300))
+    assert (error, shares[:2]) == ("AbortError", [0, pytest.approx(1 / parts)])
+    assert len(shares) < parts
     assert duration_s == pytest.approx(len(clip) / 16_000)
 
 
@@ -309,7 +312,7 @@ def test_loading_shows_how_far_it_is_and_can_be_stopped(chromium: Browser, servi
     expect(page.locator("#model-panels .card")).to_have_count(3)
     session.send("Network.emulateNetworkConditions", slow)
     page.get_by_role("radio", name="Private").check()
-    expect(page.locator("#loading-text")).to_have_text(re.compile(r"^[1-9]\d* of 27 MB"), timeout=PATIENCE_MS)
+    expect(page.locator("#loading-text")).to_have_text(re.compile(r"^[1-9]\d* of 2\d MB"), timeout=PATIENCE_MS)
     assert 0 < float(page.locator("#loading-bar").get_attribute("value") or 0) < 1
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("#loading")).to_be_hidden()

@@ -251,11 +251,11 @@ class FullEngine:
     def model(self, name: str | None = None) -> Any:
         return self._engine.model(name)
 
-    async def predict(self, samples: Floats, *, model: str | None = None, optional: bool = False) -> Any:
+    async def parts(self, samples: Floats, *, model: str | None = None, optional: bool = False) -> Any:
         self._left -= 1
         if self._left >= 0:
             raise QueueFullError
-        return await self._engine.predict(samples, model=model, optional=optional)
+        return await self._engine.parts(samples, model=model, optional=optional)
 
 
 def test_under_load_updates_are_skipped_and_utterances_wait(

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,6 +46,13 @@ def listen(
     model: Annotated[
         str | None, typer.Option("--model", "-m", metavar="FILE|NAME", help="Bundle to use. (default: emovox-base)")
     ] = None,
+    adapt: Annotated[
+        bool, typer.Option("--adapt", help="Get used to the voice: measure each utterance from those before it.")
+    ] = False,
+    reference: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Measure from a reference of `emovox adapt`; --adapt starts from it."),
+    ] = None,
     output: Annotated[
         ListenFormat, typer.Option("--format", "-f", help="Bars and a line an utterance, or a line of JSON an event.")
     ] = ListenFormat.TABLE,
@@ -62,6 +70,8 @@ def listen(
     Examples:
       emovox listen
 
+      emovox listen --adapt
+
       emovox listen --input talk.mp3 --format json
     """
     if source is not None and device is not None:
@@ -73,9 +83,10 @@ def listen(
     from emovox.inference.recognizer import Recognizer
 
     with _opened(source, device, at_once=at_once) as (rate, blocks):
-        recognizer = Recognizer(model, min_confidence=min_confidence, threads=threads)
-        live = LiveRecognizer(recognizer, rate=rate)
-        with screen(output is ListenFormat.JSON, recognizer.meta, common.stdout()) as out:
+        recognizer = Recognizer(model, min_confidence=min_confidence, threads=threads, adapt=reference)
+        adapting = adapt or reference is not None
+        live = LiveRecognizer(recognizer, rate=rate, adapt=adapt)
+        with screen(output is ListenFormat.JSON, recognizer.meta, common.stdout(), adapting=adapting) as out:
             _listen(live, blocks, out)
 
 

@@ -35,11 +35,21 @@ class Screen(AbstractContextManager["Screen"], Protocol):
         """Show that nothing more comes."""
 
 
-def screen(as_json: bool, meta: BundleMetadata, console: Console) -> Screen:
-    """Choose what suits the output."""
+def screen(as_json: bool, meta: BundleMetadata, console: Console, *, adapting: bool = False) -> Screen:
+    """Choose what suits the output; `adapting` results say from how much speech they are measured."""
     if as_json:
         return _Json(meta)
-    return _Bars(meta, console) if console.is_terminal else _Lines(console)
+    return _Bars(meta, console, adapting) if console.is_terminal else _Lines(console, adapting)
+
+
+def adapted_to(seconds: float) -> str:
+    """Say what results are measured from.
+
+    Example:
+        >>> adapted_to(0.0), adapted_to(22.6)
+        ('unadapted', 'adapted to 23 s of this voice')
+    """
+    return f"adapted to {max(1, round(seconds)):,} s of this voice" if seconds else "unadapted"
 
 
 class _Quiet:
@@ -79,14 +89,18 @@ class _Json(_Quiet):
 class _Lines(_Quiet):
     """A line for each utterance."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, adapting: bool) -> None:
         self._console = console
+        self._adapting = adapting
         self._utterances = 0
 
     def show(self, event: Update | Utterance) -> None:
         if not isinstance(event, Update):
             self._utterances += 1
-            self._console.print(_line(event, self._console), soft_wrap=True)
+            line = _line(event, self._console)
+            if self._adapting:
+                line.append(f"  {adapted_to(event.adapted_s)}", style="dim not bold")
+            self._console.print(line, soft_wrap=True)
             self._console.file.flush()
 
     def end(self, duration_s: float) -> None:  # noqa: ARG002
@@ -97,8 +111,8 @@ class _Lines(_Quiet):
 class _Bars(_Lines):
     """Lines, and below them bars that move."""
 
-    def __init__(self, meta: BundleMetadata, console: Console) -> None:
-        super().__init__(console)
+    def __init__(self, meta: BundleMetadata, console: Console, adapting: bool) -> None:
+        super().__init__(console, adapting)
         from rich.live import Live
 
         self._labels = meta.labels
@@ -144,6 +158,8 @@ class _Bars(_Lines):
         for label in self._labels:
             share = 0.0 if old else self._shown.get(label, 0.0)
             view.append_text(_row(label, share, width, best=label == best and not old, ascii_only=ascii_only))
+        if self._adapting:
+            view.append(f"{adapted_to(self._last.adapted_s)}; ", style="dim")
         view.append("Ctrl-C ends", style="dim")
         return view
 

@@ -46,9 +46,10 @@ async def stream(
     *,
     rate: int,
     model: str | None = None,
+    adapt: bool = False,
 ) -> AsyncGenerator[Update | Utterance, None]:
     """Send blocks of sound, give what the service says; see `emovox.client.Client.stream`."""
-    hello = {"type": "hello", "version": 1, "rate": rate, "key": key, "model": model}
+    hello = {"type": "hello", "version": 1, "rate": rate, "key": key, "model": model, "adapt": adapt or None}
     talk = _Talk(f"ws{url.removeprefix('http')}/v1/stream", hello, rate)
     filling = asyncio.create_task(talk.outbox.fill(blocks))
     try:
@@ -201,6 +202,8 @@ class _Talk:
             return [wire.update(message, shift_s=shift_s)]
         if message["type"] == "utterance":
             self._utterances = message["index"] + 1
+            if "reference" in message:  # where a new session begins, should this one be lost
+                self._hello["adapt"] = message["reference"]
             return [wire.utterance(message, shift_s=shift_s)]
         return []
 

@@ -96,7 +96,7 @@ class Client:
             return list(_document(self._http.get("/v1/models"))["models"])
 
     def stream(
-        self, blocks: Iterable[Samples | bytes], *, rate: int, model: str | None = None
+        self, blocks: Iterable[Samples | bytes], *, rate: int, model: str | None = None, adapt: bool = False
     ) -> Iterator[Update | Utterance]:
         """Send sound while it is made, and get what the service hears.
 
@@ -107,11 +107,13 @@ class Client:
                 taken in a thread of its own, not faster than the service takes them.
             rate: of the sound, in Hz, 8000 to 192000.
             model: name of the model; None takes the service's default.
+            adapt: measure each utterance from those before it. It takes a model that can adapt, else the service
+                refuses (``cannot_adapt``).
 
         Yields:
             Updates, four for a second of sound, and utterances when they have ended.
         """
-        return live.in_thread(lambda: live.stream(self._url, self._key, blocks, rate=rate, model=model))
+        return live.in_thread(lambda: live.stream(self._url, self._key, blocks, rate=rate, model=model, adapt=adapt))
 
     def _results(self, sources: Sequence[Source], query: dict[str, Any]) -> list[dict[str, Any]]:
         with _translated(), _opened(sources) as parts:
@@ -175,9 +177,10 @@ class AsyncClient:
         *,
         rate: int,
         model: str | None = None,
+        adapt: bool = False,
     ) -> AsyncIterator[Update | Utterance]:
         """As `Client.stream`; blocks may come from an asynchronous iterator, too."""
-        return live.stream(self._url, self._key, blocks, rate=rate, model=model)
+        return live.stream(self._url, self._key, blocks, rate=rate, model=model, adapt=adapt)
 
     async def _results(self, sources: Sequence[Source], query: dict[str, Any]) -> list[dict[str, Any]]:
         with _translated(), _opened(sources) as parts:

@@ -93,6 +93,7 @@ def utterance(item: Mapping[str, Any], *, shift_s: float = 0.0) -> Utterance:
     return Utterance(
         start_s=item["start_s"] + shift_s,
         end_s=item["end_s"] + shift_s,
+        adapted_s=item.get("adapted_s", 0.0),
         **{key: item[key] for key in ("emotion", "confidence", "probabilities")},
     )
 
@@ -109,5 +110,6 @@ def update(item: Mapping[str, Any], *, shift_s: float = 0.0) -> Update:
     return Update(
         time_s=item["time_s"] + shift_s,
         start_s=None if start_s is None else start_s + shift_s,
+        adapted_s=item.get("adapted_s", 0.0),
         **{key: item[key] for key in ("level_db", "speech", "emotion", "confidence", "probabilities")},
     )

@@ -103,13 +103,26 @@ def train(
 
 
 def _with_what_was_learned(meta: BundleMetadata, model: Any) -> BundleMetadata:
-    """Add what only the fitted model knows: its calibration, and whose pretrained weights are in it."""
+    """Add what only the fitted model knows: calibration, neutral probabilities, whose pretrained weights are in it."""
     training = dict(meta.training)
     pretrained = getattr(model, "pretrained_", None)
     if pretrained:
         training["pretrained"] = pretrained
-    known = dataclasses.replace(meta, training=training, temperature=getattr(model, "temperature_", meta.temperature))
+    known = dataclasses.replace(
+        meta,
+        training=training,
+        temperature=getattr(model, "temperature_", meta.temperature),
+        neutral=_neutral(meta.labels, model),
+    )
     return dataclasses.replace(known, card=model_card(known))
+
+
+def _neutral(labels: Sequence[str], model: Any) -> tuple[float, ...] | None:
+    """What a model that can adapt says of its default reference, in the order of `labels`; None of others."""
+    if not hasattr(model, "neutral_probabilities"):
+        return None
+    by_label = dict(zip(model.classes_, model.neutral_probabilities(), strict=True))
+    return tuple(float(by_label[label]) for label in labels)
 
 
 def rows_to_fit(choice: ModelChoice, inputs: Inputs, seed: int) -> tuple[Indices, Indices]:

@@ -222,6 +222,24 @@ class Heard:
         return weighted_mean(self.embeddings, self.weights)
 
 
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Probabilities of sound that is in memory; what is no longer than the model takes at once is one part.
+
+    Attributes:
+        probabilities: shape (parts, labels).
+        weights: lengths of the parts, in samples, shape (parts,).
+    """
+
+    probabilities: Floats
+    weights: npt.NDArray[np.float64]
+
+    @property
+    def mean(self) -> Floats:
+        """Probabilities of the whole, shape (labels,)."""
+        return weighted_mean(self.probabilities, self.weights)
+
+
 def weighted_mean(rows: npt.NDArray[Any], weights: npt.NDArray[np.float64]) -> Floats:
     """Average rows of shape (n, size) with weights of shape (n,)."""
     return np.asarray(np.average(rows, axis=0, weights=weights), dtype=np.float32)
@@ -238,8 +256,7 @@ def gather(heard: Sequence[Heard], model: Identity, *, at_least: int = 1) -> Ref
     Returns:
         None if there are fewer.
     """
-    files = {os.path.realpath(item.path) if item.path else index: item for index, item in enumerate(heard)}
-    used = [item for item in files.values() if item.duration_s >= SHORTEST_CLIP_S]
+    used = worth_adapting_to(heard)
     clips = sum(len(item.embeddings) for item in used)
     if clips < max(1, at_least):
         return None
@@ -248,18 +265,25 @@ def gather(heard: Sequence[Heard], model: Identity, *, at_least: int = 1) -> Ref
     return Reference(embedding=embedding, clips=clips, seconds=seconds, model=model)
 
 
+def worth_adapting_to(heard: Sequence[Heard]) -> list[Heard]:
+    """Leave out recordings that are shorter than `SHORTEST_CLIP_S`, and files that are there already."""
+    files = {os.path.realpath(item.path) if item.path else index: item for index, item in enumerate(heard)}
+    return [item for item in files.values() if item.duration_s >= SHORTEST_CLIP_S]
+
+
 class RunningReference:
-    """A reference that starts from the default and moves as speech comes in, for streams.
+    """A reference that starts from the default and moves as speech comes in.
 
     Embeddings count by their length; speech counts half after `half_life_s` further seconds of speech (pauses do not
     count). Read `value` before `update`, so that an utterance is not measured from itself.
 
     Args:
-        size: length of an embedding, `Bundle.embedding_size`.
+        size: length of an embedding, `Bundle.embedding_size`; or the number of labels, for log ratios.
         half_life_s: in seconds of speech, > 0; infinite to forget nothing.
 
     Attributes:
         clips, seconds: how much was heard so far.
+        weight_s: what is left of `seconds` where old speech counts less.
 
     Example:
         >>> running = RunningReference(1)
@@ -275,16 +299,32 @@ class RunningReference:
             raise ParameterError(f"size and half_life_s must be positive, got {size} and {half_life_s}")
         self.clips = 0
         self.seconds = 0.0
+        self.weight_s = 0.0
         self._half_life_s = half_life_s
         self._sum = np.zeros(size, np.float64)
-        self._weight_s = 0.0
+
+    @property
+    def mean(self) -> npt.NDArray[np.float64]:
+        """Mean of what was heard, by weight, shape (size,); zeros before the first update."""
+        return self._sum / self.weight_s if self.weight_s else np.zeros_like(self._sum)
 
     @property
     def value(self) -> Floats:
         """What is to be subtracted now, shape (size,); zeros before the first update."""
-        if not self._weight_s:
-            return np.zeros(len(self._sum), np.float32)
-        return _shrunk(self._sum / self._weight_s, self._weight_s / CLIP_S)
+        return _shrunk(self.mean, self.weight_s / CLIP_S)
+
+    def resume(self, mean: npt.ArrayLike, *, weight_s: float, seconds: float) -> None:
+        """Go on from the `mean`, `weight_s` and `seconds` of another one.
+
+        Raises:
+            ParameterError: if they are none.
+        """
+        row = np.asarray(mean, dtype=np.float64)
+        finite = all(math.isfinite(value) and value >= 0 for value in (weight_s, seconds)) and np.isfinite(row).all()
+        if row.shape != self._sum.shape or not finite:
+            raise ParameterError(f"no state of a running reference of {len(self._sum)} values")
+        self.weight_s, self.seconds = weight_s, seconds
+        self._sum = weight_s * row
 
     def update(self, embedding: npt.ArrayLike, seconds: float) -> None:
         """Take in the next utterance.
@@ -303,6 +343,6 @@ class RunningReference:
             raise ParameterError(f"an utterance has a length in seconds, got {seconds}")
         kept = 0.5 ** (seconds / self._half_life_s)
         self._sum = kept * self._sum + seconds * row
-        self._weight_s = kept * self._weight_s + seconds
+        self.weight_s = kept * self.weight_s + seconds
         self.clips += 1
         self.seconds += seconds

@@ -185,6 +185,7 @@ class Bundle:
         size = _embedding_size(inputs.get(REFERENCE), outputs.get(EMBEDDING)) if adaptable else None
         expected = 1 if size is None else 2
         fits = len(inputs) == expected and _fits(given, width) and _fits(wanted, len(self.meta.labels))
+        fits = fits and (size is not None or self.meta.neutral is None)
         if not fits:
             raise BundleError(
                 f"does not fit its description: input {list(inputs)}, output {list(outputs)} for "

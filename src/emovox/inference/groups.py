@@ -1,8 +1,7 @@
 """Recordings that belong together, each measured from the mean of its group.
 
-Every recording goes through the model once. Its logits are W (embedding - reference) + b, so a reference moves the log
-probabilities of all clips alike: log p' = log p - W reference + a constant. How far is measured with two made-up
-clips, once for each group.
+Every recording goes through the model once. Its logits are W (embedding - reference) + b, so what the mean of a group
+does to probabilities shows in the probabilities themselves (`emovox.inference.log_ratios`).
 """
 
 from __future__ import annotations
@@ -15,25 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from emovox import audio
 from emovox.errors import ParameterError
-from emovox.inference.adaptation import Heard, gather, weighted_mean
-from emovox.inference.bundle import Bundle, Floats
+from emovox.inference.adaptation import Heard, gather, reference_from, weighted_mean, worth_adapting_to
+from emovox.inference.bundle import Floats
+from emovox.inference.log_ratios import SMALLEST_PROBABILITY, Ratios, log_ratios, measured_from
 from emovox.inference.recognizer import Recognizer
 from emovox.inference.recordings import Recording, expand
 from emovox.inference.results import Failure, Prediction
 
 SMALLEST_GROUP = 2
 """Clips that a group needs: the mean of one is its emotion."""
-
-PROBE_S = 1.0
-"""Length of the made-up clips that a reference's effect is measured with."""
-
-_SMALLEST_PROBABILITY = 1e-30
-"""Below it float32 has fewer digits, and soon none."""
-
-_SAME_SHIFT = 1e-4
-"""Log probabilities of two clips that are moved by more than this apart are not moved alike."""
 
 _NEGLIGIBLE = 1e-7
 """A probability that is of no account, whatever it is exactly."""
@@ -122,13 +112,12 @@ class _Adapter:
     def __init__(self, recognizer: Recognizer, group: Sequence[Heard]) -> None:
         self._recognizer = recognizer
         self._reference = gather(group, recognizer.bundle.identity, at_least=SMALLEST_GROUP)
-        self._shift = None if self._reference is None else log_shift(recognizer.bundle, self._reference.embedding)
+        self._ratios = None if self._reference is None else mean_ratios(group, recognizer.meta.neutral)
 
     def predict(self, member: Member, heard: Heard) -> Prediction | Failure:
-        if self._reference is None:
-            rows: Floats | None = heard.probabilities
-        else:
-            rows = None if self._shift is None else shifted(heard.probabilities, self._shift)
+        rows: Floats | None = heard.probabilities
+        if self._reference is not None:
+            rows = None if self._ratios is None else adapted(heard.probabilities, self._ratios)
         if rows is None:
             return self._again(member.source)
         clips = 0 if self._reference is None else self._reference.clips
@@ -145,41 +134,24 @@ class _Adapter:
         return result
 
 
-def log_shift(bundle: Bundle, reference: npt.ArrayLike) -> npt.NDArray[np.float64] | None:
-    """Measure how far a reference moves the log probabilities of every clip.
-
-    Args:
-        bundle: one that can adapt.
-        reference: shape (d,).
+def mean_ratios(group: Sequence[Heard], neutral: npt.ArrayLike | None) -> Ratios | None:
+    """Give the reference of a group as log ratios, shape (labels,), shrunk as that of embeddings is.
 
     Returns:
-        Shape (labels,), up to a constant; None where a probe is so sure that it cannot be told, or where the graph is
-        not linear, so that clips are moved differently.
+        None where the model does not say that it is linear (`BundleMetadata.neutral`), or is so sure that float32 lost
+        small probabilities.
     """
-    rate = bundle.meta.sample_rate or audio.MODEL_RATE
-    length = round(min(PROBE_S, bundle.meta.max_seconds or PROBE_S) * rate)
-    noise = np.random.default_rng(0).normal(scale=0.1, size=(2, length)).astype(np.float32)
-    noise[1] = np.cumsum(noise[1] - noise[1].mean()) / 10  # low where the other one is high
-    row = np.asarray(reference, dtype=np.float32)
-    probabilities = bundle.run(np.concatenate([noise, noise]), np.stack([0 * row, 0 * row, row, row]))
-    if probabilities.min() < _SMALLEST_PROBABILITY:
+    rows = np.concatenate([heard.probabilities for heard in worth_adapting_to(group)])
+    if neutral is None or rows.min() < SMALLEST_PROBABILITY:
         return None
-    logs = np.log(probabilities.astype(np.float64))
-    moved = logs[2:] - logs[:2]
-    moved -= moved.mean(axis=1, keepdims=True)
-    return moved.mean(axis=0) if float(np.abs(moved[0] - moved[1]).max()) < _SAME_SHIFT else None
+    return reference_from(log_ratios(rows, neutral)).astype(np.float64)
 
 
-def shifted(probabilities: Floats, shift: npt.NDArray[np.float64]) -> Floats | None:
-    """Move log probabilities, shape (n, labels), by what `log_shift` measured.
+def adapted(probabilities: Floats, ratios: Ratios) -> Floats | None:
+    """Measure probabilities, shape (n, labels), from what `mean_ratios` gave.
 
     Returns:
-        Probabilities, shape (n, labels); None where float32 kept too little of a small one to say what becomes of it.
+        Shape (n, labels); None where float32 kept too little of a small one to say what becomes of it.
     """
-    small = probabilities < _SMALLEST_PROBABILITY
-    logs = np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST_PROBABILITY)) + shift
-    exponents = np.exp(logs - logs.max(axis=1, keepdims=True))
-    moved = exponents / exponents.sum(axis=1, keepdims=True)
-    if (moved[small] > _NEGLIGIBLE).any():
-        return None
-    return np.asarray(moved, dtype=np.float32)
+    found = measured_from(probabilities, ratios)
+    return None if (found[probabilities < SMALLEST_PROBABILITY] > _NEGLIGIBLE).any() else found

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from emovox.audio import MODEL_RATE, Samples
+from emovox.inference.adaptation import Parts
+from emovox.inference.log_ratios import Voice
 from emovox.inference.recognizer import Recognizer
-from emovox.inference.utterances import Event, Listener, Moment, Spoken, Utterance, describe
+from emovox.inference.results import significant
+from emovox.inference.utterances import Event, Listener, Moment, Spoken, Utterance, adapted_to, describe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,7 @@ class Update:
         confidence: the largest probability; None if nothing new is known.
         probabilities: over the last seconds of the utterance; None if nothing new is known. What was known before
             stays valid while `speech` is true.
+        adapted_s: seconds of speech in the reference that results are measured from; 0 where they are unadapted.
     """
 
     time_s: float
@@ -33,10 +37,18 @@ class Update:
     emotion: str | None = None
     confidence: float | None = None
     probabilities: dict[str, float] | None = None
+    adapted_s: float = 0.0
 
     @classmethod
-    def of(cls, moment: Moment, probabilities: dict[str, float] | None = None, emotion: str | None = None) -> Update:
-        """Join a moment and what the model says of it, if it was asked."""
+    def of(
+        cls, moment: Moment, recognizer: Recognizer, parts: Parts | None = None, voice: Voice | None = None
+    ) -> Update:
+        """Join a moment and what the model says of it, if it was asked; measured from a voice, if there is one."""
+        probabilities = emotion = None
+        if parts is not None:
+            row = parts.mean if voice is None else voice.measure(parts)
+            emotion, _ = recognizer.decide(row)
+            probabilities = dict(zip(recognizer.meta.labels, map(float, row), strict=True))
         return cls(
             time_s=moment.time_s,
             level_db=moment.level_db,
@@ -45,10 +57,11 @@ class Update:
             emotion=emotion,
             confidence=None if probabilities is None else max(probabilities.values()),
             probabilities=probabilities,
+            adapted_s=adapted_to(recognizer, voice),
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain data for JSON, times with three, the level with one and numbers with six decimals."""
+        """Give it as plain data for JSON: times with three decimals, probabilities with six significant digits."""
         by_label = self.probabilities
         return {
             "time_s": round(self.time_s, 3),
@@ -56,8 +69,9 @@ class Update:
             "speech": self.speech,
             "start_s": None if self.start_s is None else round(self.start_s, 3),
             "emotion": self.emotion,
-            "confidence": None if self.confidence is None else round(self.confidence, 6),
-            "probabilities": by_label and {label: round(value, 6) for label, value in by_label.items()},
+            "confidence": None if self.confidence is None else significant(self.confidence),
+            "probabilities": by_label and {label: significant(value) for label, value in by_label.items()},
+            "adapted_s": round(self.adapted_s, 3),
         }
 
 
@@ -67,6 +81,10 @@ class LiveRecognizer:
     Args:
         recognizer: the model.
         rate: of the sound, in Hz.
+        adapt: measure each utterance from those before it. An adapted recognizer starts from its reference.
+
+    Raises:
+        BundleError: ``cannot_adapt``.
 
     Example:
         >>> live = LiveRecognizer(Recognizer(), rate=16_000)            # doctest: +SKIP
@@ -75,8 +93,9 @@ class LiveRecognizer:
         ...         print(event)
     """
 
-    def __init__(self, recognizer: Recognizer, *, rate: int) -> None:
+    def __init__(self, recognizer: Recognizer, *, rate: int, adapt: bool = False) -> None:
         self._recognizer = recognizer
+        self._voice = Voice(recognizer.bundle, start=recognizer.reference) if adapt else None
         self._listener = Listener(rate=rate, model_rate=recognizer.meta.sample_rate or MODEL_RATE)
 
     @property
@@ -102,16 +121,14 @@ class LiveRecognizer:
         yield from self._told(self._listener.finish(), None)
 
     def _told(self, events: Sequence[Event], newest: Moment | None) -> Iterator[Update | Utterance]:
+        model = self._recognizer
         for event in events:
             if isinstance(event, Spoken):
-                yield describe(self._recognizer, event)
+                yield describe(model, event, voice=self._voice)
             elif event is newest and event.samples is not None:
-                row = self._recognizer.probabilities(event.samples, self._listener.model_rate)
-                emotion, _ = self._recognizer.decide(row)
-                by_label = dict(zip(self._recognizer.meta.labels, map(float, row), strict=True))
-                yield Update.of(event, by_label, emotion)
+                yield Update.of(event, model, model.parts(event.samples, self._listener.model_rate), self._voice)
             else:
-                yield Update.of(event)
+                yield Update.of(event, model, voice=self._voice)
 
 
 def _last_moment(events: Sequence[Event]) -> Moment | None:

@@ -38,6 +38,8 @@ class BundleMetadata:
         licence: of the model. permits: what that allows, in plain words.
         scores: measured figures, each with its corpus, protocol and number of speakers.
         temperature: calibration that the probabilities already contain (1 if none).
+        neutral: probabilities of an embedding that is the default reference, softmax(b), one a label; None where a
+            model cannot adapt, or has logits that are not linear in the embedding.
         created: ISO 8601, UTC.
         card: the model card, Markdown.
     """
@@ -54,6 +56,7 @@ class BundleMetadata:
     permits: str = ""
     scores: Sequence[Mapping[str, Any]] = ()
     temperature: float = 1.0
+    neutral: tuple[float, ...] | None = None
     created: str = field(default_factory=_now)
     card: str = ""
 
@@ -74,9 +77,18 @@ class BundleMetadata:
             ("a waveform model needs a sample_rate", self.input == "waveform" and rate is None),
             ("max_seconds must be positive or null", not (longest is None or _is_positive(longest, int, float))),
             ("temperature must be positive", not _is_positive(self.temperature, int, float)),
+            ("neutral must hold a probability a label, 1 in all, or be null", not self._has_neutral_or_none()),
             ("training must be an object", not isinstance(self.training, Mapping)),
             ("scores must be a list of objects", not all(isinstance(score, Mapping) for score in self.scores)),
         ]
+
+    def _has_neutral_or_none(self) -> bool:
+        values = self.neutral
+        if values is None:
+            return True
+        fits = isinstance(values, tuple) and _are_labels(self.labels) and len(values) == len(self.labels)
+        fits = fits and self.input == "waveform"
+        return fits and all(_is_positive(value, int, float) for value in values) and abs(sum(values) - 1) < 1e-3
 
     def to_json(self) -> str:
         """Write it as one JSON object with a fixed order of keys."""
@@ -95,6 +107,8 @@ class BundleMetadata:
             known = {item.name for item in dataclasses.fields(cls)}
             values = {key: value for key, value in document.items() if key in known}
             values["labels"] = tuple(values["labels"])
+            if values.get("neutral") is not None:
+                values["neutral"] = tuple(values["neutral"])
             return cls(**values)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ParameterError) as error:
             raise BundleError(f"has a description that cannot be used ({error})", code="corrupt") from error

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,9 +17,10 @@ import numpy.typing as npt
 from emovox import audio
 from emovox.audio import DEFAULT_LIMITS, Limits, Samples, Waveform
 from emovox.errors import AdaptationError, BundleError, ParameterError
-from emovox.inference.adaptation import Heard, Reference, gather, weighted_mean
+from emovox.inference.adaptation import Heard, Parts, Reference, gather
 from emovox.inference.ahead import ahead
 from emovox.inference.bundle import Bundle, BundleMetadata, Floats, available_threads
+from emovox.inference.inputs import LONGEST_FEATURES_S, feature_function
 from emovox.inference.recordings import Recording as Recording
 from emovox.inference.recordings import expand as expand
 from emovox.inference.recordings import name_of
@@ -29,9 +30,6 @@ from emovox.inference.results import failure
 
 if TYPE_CHECKING:
     from emovox.inference.utterances import Utterance
-
-LONGEST_FEATURES_S = 300.0
-"""Where a bundle sets no limit, longer recordings are cut all the same: a spectrogram of an hour fills gigabytes."""
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -76,7 +74,7 @@ class Recognizer:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle, threads=threads)
         self.min_confidence = min_confidence
         self.limits = limits
-        self._features = _feature_function(self.bundle)
+        self._features = feature_function(self.bundle)
         self.reference = adapt if isinstance(adapt, Reference | None) else Reference.load(adapt)
         if self.reference is not None:
             self.reference.require(self.bundle)
@@ -231,16 +229,17 @@ class Recognizer:
         return utterances(source, self)
 
     def probabilities(self, samples: Samples, rate: int) -> Floats:
-        """Compute the probabilities of mono samples that are in memory and already checked.
+        """Compute the probabilities of mono samples that are in memory and already checked, shape (labels,).
 
         Args:
             samples: shape (n,), float32.
             rate: sample rate in Hz: `meta.sample_rate`, or any if that is None.
-
-        Returns:
-            Shape (labels,).
         """
-        return self._average(self._inputs(samples, rate))
+        return self.parts(samples, rate).mean
+
+    def parts(self, samples: Samples, rate: int) -> Parts:
+        """As `probabilities`, of each part that the model takes at once."""
+        return self._run(self._inputs(samples, rate))
 
     def decide(self, probabilities: Floats) -> tuple[str | None, float]:
         """Give the most probable label (None if below `min_confidence`) and its probability."""
@@ -318,14 +317,15 @@ class Recognizer:
 
     def _infer(self, prepared: _Prepared) -> Prediction:
         with self._naming(prepared.path):
-            probabilities = self._average(prepared.inputs)
+            parts = self._run(prepared.inputs)
         clips = 0 if self.reference is None else self.reference.clips
-        return self.prediction(prepared.path, probabilities, prepared.duration_s, adapted_clips=clips)
+        found = self.prediction(prepared.path, parts.mean, prepared.duration_s, adapted_clips=clips)
+        return replace(found, parts=parts)
 
-    def _average(self, inputs: Sequence[tuple[Floats, int]]) -> Floats:
+    def _run(self, inputs: Sequence[tuple[Floats, int]]) -> Parts:
         given = () if self.reference is None else (self.reference.embedding,)
         rows = np.concatenate([self.bundle.run(values[None], *given) for values, _ in inputs])
-        return weighted_mean(rows, _lengths(inputs))
+        return Parts(rows, _lengths(inputs))
 
     def _hear(self, prepared: _Prepared) -> Heard:
         with self._naming(prepared.path):
@@ -376,22 +376,6 @@ class _Prepared:
     path: str | None
     duration_s: float
     inputs: list[tuple[Floats, int]]
-
-
-def _feature_function(bundle: Bundle) -> Callable[[Samples, int], Floats] | None:
-    if bundle.meta.input == "waveform":
-        return None
-    from emovox.features.classic import CLASSIC_VERSION, classic
-
-    trained_on = bundle.meta.feature_version
-    if trained_on is not None and trained_on != str(CLASSIC_VERSION):
-        raise BundleError(
-            f"was trained on version {trained_on} of the features; this emovox computes version {CLASSIC_VERSION}",
-            code="other_features",
-            path=bundle.path,
-            remedy="Use the emovox version that trained it, or train it again.",
-        )
-    return classic
 
 
 def _lengths(inputs: Sequence[tuple[Floats, int]]) -> npt.NDArray[np.float64]:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from emovox.errors import EmovoxError
+from emovox.inference.adaptation import Parts
 
 logger = logging.getLogger(__name__)
+
+
+def significant(probability: float) -> float:
+    """Round to six significant digits: small probabilities count as much as large ones when a voice is adapted to.
+
+    Example:
+        >>> significant(0.123456789), significant(0.0000123456789)
+        (0.123457, 1.23457e-05)
+    """
+    return float(f"{probability:.6g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +33,7 @@ class Prediction:
         probabilities: of all labels, in the bundle's order; they sum to 1.
         duration_s: length of the recording in seconds.
         adapted_clips: unlabelled clips that the model was adapted with; 0 if it was not.
+        parts: of what the model took at once; None where nobody kept them.
     """
 
     path: str | None
@@ -30,14 +42,15 @@ class Prediction:
     probabilities: dict[str, float]
     duration_s: float
     adapted_clips: int = 0
+    parts: Parts | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain data for JSON, numbers with six decimals."""
+        """Give it as plain data for JSON, probabilities with six significant digits."""
         return {
             "path": self.path,
             "emotion": self.emotion,
-            "confidence": round(self.confidence, 6),
-            "probabilities": {label: round(value, 6) for label, value in self.probabilities.items()},
+            "confidence": significant(self.confidence),
+            "probabilities": {label: significant(value) for label, value in self.probabilities.items()},
             "duration_s": round(self.duration_s, 6),
             "adapted_clips": self.adapted_clips,
         }

@@ -14,6 +14,7 @@ from emovox import audio
 from emovox.audio import STREAM_LIMITS, Limits, Samples, Source
 from emovox.errors import AudioError, ParameterError
 from emovox.inference.recognizer import Recognizer
+from emovox.inference.results import significant
 from emovox.inference.tail import Tail
 from emovox.inference.voice import SPEECH_PROBABILITY, VAD_CHUNK, VAD_RATE, SpeechDetector
 
@@ -42,13 +43,13 @@ class TimelineSegment:
     speech: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain data for JSON, times with three and numbers with six decimals."""
+        """Give it as plain data for JSON: times with three decimals, probabilities with six significant digits."""
         return {
             "start_s": round(self.start_s, 3),
             "end_s": round(self.end_s, 3),
             "emotion": self.emotion,
-            "confidence": None if self.confidence is None else round(self.confidence, 6),
-            "probabilities": {label: round(value, 6) for label, value in self.probabilities.items()},
+            "confidence": None if self.confidence is None else significant(self.confidence),
+            "probabilities": {label: significant(value) for label, value in self.probabilities.items()},
             "speech": None if self.speech is None else round(self.speech, 3),
         }
 

@@ -13,10 +13,13 @@ import soxr
 from emovox import audio
 from emovox.audio import MODEL_RATE, STREAM_LIMITS, Limits, Samples, Source, Waveform
 from emovox.inference.pcm import from_pcm16, to_pcm16
+from emovox.inference.results import significant
 from emovox.inference.tail import Tail
 from emovox.inference.voice import VAD_RATE, Segmenter, Span
 
 if TYPE_CHECKING:
+    from emovox.inference.adaptation import Parts
+    from emovox.inference.log_ratios import Voice
     from emovox.inference.recognizer import Recognizer
 
 INTERVAL_S = 0.25
@@ -39,6 +42,7 @@ class Utterance:
         emotion: the most probable label; None if its probability is below the wanted confidence.
         confidence: the largest probability, 0..1.
         probabilities: of all labels, in the bundle's order; they sum to 1.
+        adapted_s: seconds of speech in the reference that it was measured from; 0 if it is unadapted.
     """
 
     start_s: float
@@ -46,15 +50,17 @@ class Utterance:
     emotion: str | None
     confidence: float
     probabilities: dict[str, float]
+    adapted_s: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain data for JSON, times with three and numbers with six decimals."""
+        """Give it as plain data for JSON: times with three decimals, probabilities with six significant digits."""
         return {
             "start_s": round(self.start_s, 3),
             "end_s": round(self.end_s, 3),
             "emotion": self.emotion,
-            "confidence": round(self.confidence, 6),
-            "probabilities": {label: round(value, 6) for label, value in self.probabilities.items()},
+            "confidence": significant(self.confidence),
+            "probabilities": {label: significant(value) for label, value in self.probabilities.items()},
+            "adapted_s": round(self.adapted_s, 3),
         }
 
 
@@ -194,9 +200,22 @@ class _Resampler:
         return resampled
 
 
-def describe(recognizer: Recognizer, spoken: Spoken) -> Utterance:
-    """Recognise the emotion of an utterance."""
-    probabilities = recognizer.probabilities(spoken.samples, spoken.rate)
+def describe(
+    recognizer: Recognizer, spoken: Spoken, parts: Parts | None = None, voice: Voice | None = None
+) -> Utterance:
+    """Say what the model makes of an utterance.
+
+    Args:
+        recognizer: the model.
+        spoken: the utterance.
+        parts: what the recognizer's `parts` gave of its samples; None lets it compute them now.
+        voice: what the stream knows of the voice so far: the utterance is measured from it, and then taken in.
+    """
+    parts = parts or recognizer.parts(spoken.samples, spoken.rate)
+    adapted_s = adapted_to(recognizer, voice)
+    probabilities = parts.mean if voice is None else voice.measure(parts)
+    if voice is not None:
+        voice.hear(parts, spoken.end_s - spoken.start_s)
     emotion, confidence = recognizer.decide(probabilities)
     return Utterance(
         start_s=spoken.start_s,
@@ -204,7 +223,15 @@ def describe(recognizer: Recognizer, spoken: Spoken) -> Utterance:
         emotion=emotion,
         confidence=confidence,
         probabilities=dict(zip(recognizer.meta.labels, map(float, probabilities), strict=True)),
+        adapted_s=adapted_s,
     )
+
+
+def adapted_to(recognizer: Recognizer, voice: Voice | None) -> float:
+    """Seconds of speech that a result is measured from."""
+    if voice is not None:
+        return voice.seconds
+    return 0.0 if recognizer.reference is None else recognizer.reference.seconds
 
 
 def pieces(source: Source | Waveform, *, limits: Limits = STREAM_LIMITS) -> tuple[int, Iterator[Samples]]:

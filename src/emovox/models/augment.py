@@ -16,7 +16,7 @@ from scipy.signal import fftconvolve
 
 from emovox.audio import MODEL_RATE, Samples
 
-AUGMENT_VERSION = 2
+AUGMENT_VERSION = 3
 """Raised whenever the same seed gives another sound."""
 
 _library_state = threading.Lock()
@@ -25,9 +25,9 @@ _library_state = threading.Lock()
 class Augmenter:
     """Random voice, room, noise and channel, each with its own probability; the label stays true.
 
-    In this order: speed by up to 10 % (pitch, formants and tempo move together), pitch by up to 2 semitones, a room
-    (exponentially decaying noise as impulse response, RT60 of 0.1 to 0.8 s), babble or coloured noise at 5 to 30 dB
-    SNR, a random equaliser, clipping, a telephone band or a low-pass, Opus or MP3.
+    In this order: a cut of 0.5 to 2 s, speed by up to 10 % (pitch, formants and tempo move together), pitch by up to 2
+    semitones, a room (exponentially decaying noise as impulse response, RT60 of 0.1 to 1 s), babble at 3 to 25 dB SNR,
+    coloured noise at 5 to 30 dB SNR, a random equaliser, clipping, a telephone band or a low-pass, Opus or MP3.
 
     Babble is made of the clip itself, several times backwards at other speeds: what comes out depends on nothing but
     clip and seed, and no other speaker's voice gets into it.
@@ -56,14 +56,15 @@ class Augmenter:
             seed: the same seed gives the same version.
 
         Returns:
-            float32 of shape (m,); m differs from n by up to 11 %.
+            float32 of shape (m,); where nothing was cut, m differs from n by up to 11 %.
         """
         rng = np.random.default_rng(seed)
         steps: tuple[tuple[float, Callable[[Samples, np.random.Generator], Samples]], ...] = (
+            (0.4, _cut),
             (0.5, _change_speed),
             (0.2, self._of_library(self._shift_pitch)),
             (0.4, _add_room),
-            (0.25, _add_babble),
+            (0.3, _add_babble),
             (0.4, self._of_library(self._add_noise)),
             (0.6, self._of_library(self._equalise)),
             (0.1, self._of_library(self._clip)),
@@ -92,6 +93,13 @@ def _rms(samples: Samples) -> float:
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
 
 
+def _cut(samples: Samples, rng: np.random.Generator) -> Samples:
+    """Take a part of half a second to two: of three that are drawn the loudest, so that somebody speaks in it."""
+    length = int(rng.uniform(0.5, 2.0) * MODEL_RATE)
+    starts = rng.integers(0, max(1, len(samples) - length), size=3)
+    return max((samples[start : start + length] for start in starts), key=_rms)
+
+
 def _change_speed(samples: Samples, rng: np.random.Generator) -> Samples:
     return _at_speed(samples, rng.uniform(0.9, 1.1))
 
@@ -102,7 +110,7 @@ def _at_speed(samples: Samples, faster: float) -> Samples:
 
 
 def _add_room(samples: Samples, rng: np.random.Generator) -> Samples:
-    rt60_s = rng.uniform(0.1, 0.8)
+    rt60_s = rng.uniform(0.1, 1.0)
     time = np.arange(int(rt60_s * MODEL_RATE)) / MODEL_RATE
     tail = rng.normal(size=time.size) * 10 ** (-3 * time / rt60_s)
     direct_to_reverberant_db = rng.uniform(0, 15)
@@ -117,7 +125,7 @@ def _add_babble(samples: Samples, rng: np.random.Generator) -> Samples:
     for _ in range(int(rng.integers(3, 7))):
         voice = np.resize(_at_speed(samples[::-1], rng.uniform(0.75, 1.35)), len(samples))
         crowd += np.roll(voice, rng.integers(len(samples))) / (_rms(voice) + 1e-9)
-    return add_at_snr(samples, crowd, snr_db=rng.uniform(5, 25))
+    return add_at_snr(samples, crowd, snr_db=rng.uniform(3, 25))
 
 
 def _telephone(samples: Samples, _: np.random.Generator) -> Samples:

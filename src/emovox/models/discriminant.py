@@ -38,7 +38,7 @@ def fit_discriminant(
     weight: Floats,
     *,
     speakers: npt.NDArray[np.intp] | None = None,
-    shrinkage: float = 0.5,
+    shrinkage: float = 0.25,
 ) -> Discriminant:
     """Fit Fisher's linear discriminant with a shrunk covariance (Friedman, 1989), all classes alike likely.
 

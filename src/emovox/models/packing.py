@@ -1,11 +1,15 @@
-"""Store a graph's weights in fewer bytes, without changing a single output."""
+"""Store a graph's constants in fewer bytes, without changing what it says."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
+
+from emovox.errors import ModelError
 
 SMALLEST_WORTH_PACKING = 4_096
 """Tensors with fewer values stay as they are."""
@@ -42,6 +46,54 @@ def pack_weights(model: onnx.ModelProto, *, bits: int = 8) -> onnx.ModelProto:
     following = list(graph.node)
     del graph.initializer[:], graph.node[:]
     graph.initializer.extend([*kept, *added])
+    graph.node.extend([*nodes, *following])
+    return model
+
+
+def pack_fourier_basis(model: onnx.ModelProto, *, name: str, n_fft: int) -> onnx.ModelProto:
+    """Replace the windowed Fourier basis of a spectrogram by the few nodes that compute it.
+
+    The basis holds cos(2 pi k n / n_fft) for all k, then -sin, each times the periodic Hann window, as
+    `emovox.models.whisper.LogMelFrontEnd` has it. k n is taken modulo n_fft, so that the values come from a table of
+    n_fft entries and are as exact as the stored ones. Runtimes compute it once, when they load the graph.
+
+    Args:
+        model: changed in place.
+        name: of the constant, of shape (2 * (n_fft // 2 + 1), 1, n_fft).
+        n_fft: samples of a frame.
+
+    Returns:
+        The same model.
+    """
+    graph = model.graph
+    (stored,) = (tensor for tensor in graph.initializer if tensor.name == name)
+    turn = 2 * np.pi * np.arange(n_fft) / n_fft
+    values: dict[str, npt.NDArray[Any]] = {
+        "bins": np.arange(n_fft // 2 + 1, dtype=np.int64)[:, None],
+        "samples": np.arange(n_fft, dtype=np.int64)[None],
+        "length": np.array(n_fft, dtype=np.int64),
+        "cosine": np.cos(turn).astype(np.float32),
+        "sine": -np.sin(turn).astype(np.float32),
+        "window": (0.5 - 0.5 * np.cos(turn)).astype(np.float32),
+        "axis": np.array([1], dtype=np.int64),
+    }
+    own = {key: f"{name}.{key}" for key in (*values, "products", "places", "both", "windowed", "cos", "sin")}
+    constants = [numpy_helper.from_array(value, own[key]) for key, value in values.items()]
+    nodes = [
+        helper.make_node("Mul", [own["bins"], own["samples"]], [own["products"]]),
+        helper.make_node("Mod", [own["products"], own["length"]], [own["places"]]),
+        helper.make_node("Gather", [own["cosine"], own["places"]], [own["cos"]]),
+        helper.make_node("Gather", [own["sine"], own["places"]], [own["sin"]]),
+        helper.make_node("Concat", [own["cos"], own["sin"]], [own["both"]], axis=0),
+        helper.make_node("Mul", [own["both"], own["window"]], [own["windowed"]]),
+        helper.make_node("Unsqueeze", [own["windowed"], own["axis"]], [name]),
+    ]
+    if list(stored.dims) != [2 * (n_fft // 2 + 1), 1, n_fft]:
+        raise ModelError(f"{name} is no Fourier basis of {n_fft} samples: it has the shape {list(stored.dims)}")
+    following = list(graph.node)
+    graph.initializer.remove(stored)
+    graph.initializer.extend(constants)
+    del graph.node[:]
     graph.node.extend([*nodes, *following])
     return model
 

@@ -64,8 +64,8 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weights: str | os.PathLike[str] | None = None,
         pooled_blocks: Sequence[int] = (2, 3),
         weight_bits: int | None = 8,
-        views: int = 3,
-        shrinkage: float = 0.5,
+        views: int = 4,
+        shrinkage: float = 0.25,
         cache_dir: str | os.PathLike[str] | None = "default",
         progress: Callable[[int, int], None] | None = None,
         random_state: int = 7,
@@ -137,6 +137,11 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Give probabilities, shape (n, classes), columns in the order of `classes_`; as `decision_function`."""
         return _softmax(self.decision_function(X, references=references))
 
+    def neutral_probabilities(self) -> Floats:
+        """Give the probabilities of an embedding that is the default reference, shape (classes,)."""
+        check_is_fitted(self)
+        return np.asarray(_softmax(self.layer_.intercept[None] / self.temperature_)[0])
+
     def predict(self, X: Sequence[Samples]) -> npt.NDArray[Any]:
         """Give the likeliest emotion of each clip, shape (n,)."""
         best: npt.NDArray[Any] = self.classes_[self.decision_function(X).argmax(axis=1)]
@@ -151,7 +156,8 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         import torch
 
-        from emovox.models.packing import pack_weights
+        from emovox.models.packing import pack_fourier_basis, pack_weights
+        from emovox.models.whisper import N_FFT
 
         example = torch.zeros(2, 32_000)  # two, or the exporter would take the batch for a constant
         example[:, ::100] = 1.0
@@ -174,6 +180,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ModelError("torch gave no graph", remedy="Install torch 2.13.")
         model: onnx.ModelProto = program.model_proto
         _make_optional(model, "reference", reference.numpy())
+        pack_fourier_basis(model, name="trunk.front_end.basis", n_fft=N_FFT)
         return pack_weights(model, bits=self.weight_bits) if self.weight_bits else model
 
     def _build_trunk(self) -> Trunk:

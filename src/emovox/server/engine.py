@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, ParamSpec, TypeVar
 
+import numpy as np
+
 from emovox import audio
 from emovox.audio import Limits, Samples, Waveform
 from emovox.errors import BundleError, EmovoxError, ParameterError
-from emovox.inference.bundle import Floats, available_threads, packaged_bundles
+from emovox.inference.adaptation import Parts
+from emovox.inference.bundle import available_threads, packaged_bundles
 from emovox.inference.recognizer import Failure, Prediction, Recognizer
 from emovox.inference.stream import TimelineSegment, timeline
 from emovox.inference.utterances import Utterance
@@ -64,6 +67,7 @@ class Model:
             "training": dict(meta.training),
             "scores": [dict(score) for score in meta.scores],
             "max_seconds": meta.max_seconds,
+            "neutral": None if meta.neutral is None else list(meta.neutral),
             "size_bytes": self.bundle.size,
             "sha256": self.sha256,
             "url": f"/v1/models/{self.name}.onnx",
@@ -136,8 +140,8 @@ class Engine:
             raise RequestError(f"there is no model {name[:100]!r}", code="not_found", remedy=f"Use one of: {names}.")
         return self.models[name]
 
-    async def predict(self, samples: Samples, *, model: str | None = None, optional: bool = False) -> Prediction:
-        """Recognise the emotion of sound in memory, such as a window of a stream.
+    async def parts(self, samples: Samples, *, model: str | None = None, optional: bool = False) -> Parts:
+        """Give the probabilities of sound in memory, such as a window of a stream.
 
         Args:
             samples: mono, float32 of shape (n,), at 16 kHz, full scale 1. Silence is no fault here.
@@ -153,10 +157,11 @@ class Engine:
         direct = meta.input == "waveform" and meta.sample_rate == audio.MODEL_RATE
         if direct and len(samples) <= (meta.max_seconds or 30.0) * audio.MODEL_RATE:
             row = await asyncio.wrap_future(chosen.bundle.submit(samples, optional=optional))
+            parts = Parts(row[None], np.array([len(samples)], np.float64))
         else:
-            row = await self._in_pool(_probabilities, recognizer, samples)
+            parts = await self._in_pool(_parts, recognizer, samples)
         self._metrics.heard(len(samples) / audio.MODEL_RATE)
-        return _prediction(recognizer, row, len(samples) / audio.MODEL_RATE)
+        return parts
 
     async def predict_file(
         self, file: BinaryIO, *, path: str | None, model: Model, utterances: bool = False
@@ -286,15 +291,9 @@ def _packaged() -> list[str]:
     return sorted(packaged_bundles(), key=lambda name: (name != DEFAULT_BUNDLE, name))
 
 
-def _probabilities(recognizer: Recognizer, samples: Samples) -> Floats:
+def _parts(recognizer: Recognizer, samples: Samples) -> Parts:
     waveform = Waveform(samples, audio.MODEL_RATE)
     rate = recognizer.meta.sample_rate
     if rate not in (None, audio.MODEL_RATE):
         waveform = audio.from_array(samples, source_rate=audio.MODEL_RATE, rate=rate, limits=ANY_LENGTH)
-    return recognizer.probabilities(waveform.samples, waveform.rate)
-
-
-def _prediction(recognizer: Recognizer, row: Floats, duration_s: float) -> Prediction:
-    emotion, confidence = recognizer.decide(row)
-    by_label = dict(zip(recognizer.meta.labels, map(float, row), strict=True))
-    return Prediction(path=None, emotion=emotion, confidence=confidence, probabilities=by_label, duration_s=duration_s)
+    return recognizer.parts(waveform.samples, waveform.rate)

@@ -14,10 +14,11 @@ from fastapi.security import HTTPBearer
 
 from emovox import palette
 from emovox.errors import EmovoxError
-from emovox.inference.recognizer import Failure
+from emovox.inference.recognizer import Failure, Prediction
+from emovox.inference.results import significant
 from emovox.inference.stream import TimelineSegment
 from emovox.server import schemas
-from emovox.server.engine import Engine
+from emovox.server.engine import Engine, Model, Talk
 from emovox.server.files import FIELD, received
 from emovox.server.metrics import CONTENT_TYPE
 from emovox.server.problems import MEDIA_TYPE, RequestError, problem, problem_response
@@ -69,6 +70,9 @@ async def predict(
     utterances: Annotated[
         bool, Query(description="An emotion for each utterance, instead of one for the whole.")
     ] = False,
+    parts: Annotated[
+        bool, Query(description="Also what each result is the mean of: a part for as much as the model takes at once.")
+    ] = False,
 ) -> Response:
     """Recognise one or more recordings of any format; what cannot be used is named, the rest is done."""
     state = request.app.state
@@ -83,11 +87,26 @@ async def predict(
                 )
             )
             outcomes = await _unless_left(request, work)
-    documents = [outcome.to_dict() for outcome in outcomes]
+    documents = [_document(outcome, chosen, parts=parts) for outcome in outcomes]
     failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
     if len(failures) == len(documents):
         return problem_response(failures[0].error, **({"results": documents} if len(documents) > 1 else {}))
     return JSONResponse({"model": chosen.bundle.meta.summary(), "results": documents})
+
+
+def _document(outcome: Prediction | Talk | Failure, model: Model, *, parts: bool) -> dict[str, Any]:
+    document = outcome.to_dict()
+    if parts and isinstance(outcome, Prediction) and outcome.parts is not None:
+        labels, found = model.bundle.meta.labels, outcome.parts
+        seconds = found.weights / found.weights.sum() * outcome.duration_s
+        document["parts"] = [
+            {
+                "seconds": round(float(length), 6),
+                "probabilities": {label: significant(value) for label, value in zip(labels, row, strict=True)},
+            }
+            for length, row in zip(seconds, found.probabilities, strict=True)
+        ]
+    return document
 
 
 @api.post(

@@ -38,6 +38,9 @@ class ServedModel(ModelSummary):
     training: dict[str, Any] = Field(description="What it was trained on.")
     scores: list[dict[str, Any]] = Field(description="Measured figures, each with its protocol.")
     max_seconds: float | None
+    neutral: list[float] | None = Field(
+        description="Probabilities that its default reference has; null where streams cannot adapt it."
+    )
     size_bytes: int
     sha256: str
     url: str = Field(description="The bundle itself.")
@@ -65,6 +68,9 @@ class Result(BaseModel):
     confidence: float | None = Field(None, description="The largest probability.")
     probabilities: dict[str, float] | None = Field(None, description="Of all labels; they sum to 1.")
     duration_s: float | None = None
+    parts: list[dict[str, Any]] | None = Field(
+        None, description="With `parts=true`: `seconds` and `probabilities` of what the model took at once."
+    )
     utterances: list[dict[str, Any]] | None = Field(
         None, description="With `utterances=true`, instead of an emotion; empty where nobody speaks."
     )

@@ -10,10 +10,12 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from emovox.audio import Samples
+from emovox.inference.adaptation import Parts
 from emovox.inference.live import Update
+from emovox.inference.log_ratios import Voice
 from emovox.inference.pcm import BYTES_PER_SAMPLE, from_pcm16
-from emovox.inference.recognizer import Prediction
-from emovox.inference.utterances import INTERVAL_S, Event, Listener, Moment, Spoken, Utterance
+from emovox.inference.recognizer import Recognizer
+from emovox.inference.utterances import INTERVAL_S, Event, Listener, Moment, Spoken, describe
 from emovox.server.problems import QueueFullError, RequestError
 
 Message = dict[str, Any]
@@ -27,8 +29,8 @@ _RETRY_S = 0.1
 class Predictor(Protocol):
     """Gives the probabilities of sound at 16 kHz; raises `QueueFullError` where there is too much to do."""
 
-    async def predict(self, samples: Samples, *, model: str | None = None, optional: bool = False) -> Prediction:
-        """Recognise the emotion of float32 samples, shape (n,); what is optional gives way to other work."""
+    async def parts(self, samples: Samples, *, model: str | None = None, optional: bool = False) -> Parts:
+        """Hear float32 samples, shape (n,); what is optional gives way to other work."""
 
 
 class Session:
@@ -36,19 +38,32 @@ class Session:
 
     Args:
         rate: of the sound, in Hz.
-        predictor: the model.
-        model: name of the model; None takes the default one.
+        predictor: computes.
+        recognizer: the model, which says what results mean.
+        model: its name; None stands for the default one.
+        voice: what is known of the voice, if results are to be adapted to it.
         patience_s: how long an utterance may wait for a place in the queue.
 
     Attributes:
         utterances: number of utterances so far.
     """
 
-    def __init__(self, *, rate: int, predictor: Predictor, model: str | None = None, patience_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        *,
+        rate: int,
+        predictor: Predictor,
+        recognizer: Recognizer,
+        model: str | None = None,
+        voice: Voice | None = None,
+        patience_s: float = 10.0,
+    ) -> None:
         self.rate = rate
         self.model = model
         self.utterances = 0
         self._predictor = predictor
+        self._recognizer = recognizer
+        self._voice = voice
         self._patience_s = patience_s
         self._listener = Listener(rate=rate)
         self._results: deque[Message] = deque(maxlen=KEPT_RESULTS)
@@ -100,41 +115,30 @@ class Session:
         return await self._utterance(event) if isinstance(event, Spoken) else await self._update(event, newest=newest)
 
     async def _update(self, moment: Moment, *, newest: bool) -> Message:
-        update = Update.of(moment)
+        parts = None
         if moment.samples is not None and newest:
             with suppress(QueueFullError):  # the next one may find room
-                found = await self._predictor.predict(moment.samples, model=self.model, optional=True)
-                prediction = self._result(found)
-                update = Update.of(moment, prediction.probabilities, prediction.emotion)
+                parts = await self._predictor.parts(moment.samples, model=self.model, optional=True)
+        update = Update.of(moment, self._recognizer, parts, self._voice)
         return {"type": "update", "received": moment.received, **update.to_dict()}
 
     async def _utterance(self, spoken: Spoken) -> Message:
-        prediction = self._result(await self._patiently(spoken.samples))
-        utterance = Utterance(
-            start_s=spoken.start_s,
-            end_s=spoken.end_s,
-            emotion=prediction.emotion,
-            confidence=prediction.confidence,
-            probabilities=prediction.probabilities,
-        )
+        utterance = describe(self._recognizer, spoken, await self._patiently(spoken.samples), self._voice)
         message = {"type": "utterance", "index": self.utterances, **utterance.to_dict()}
+        if self._voice is not None:
+            message["reference"] = self._voice.to_dict()
         self.utterances += 1
         self._results.append(message)
         return message
 
-    async def _patiently(self, samples: Samples) -> Prediction:
+    async def _patiently(self, samples: Samples) -> Parts:
         give_up = time.monotonic() + self._patience_s
         while True:
             try:
-                return await self._predictor.predict(samples, model=self.model)
+                return await self._predictor.parts(samples, model=self.model)
             except QueueFullError as error:
                 if time.monotonic() > give_up:
                     raise RequestError(
                         f"the queue stayed full for {self._patience_s:g} s", code="busy", remedy="Resume later."
                     ) from error
             await asyncio.sleep(_RETRY_S)
-
-    @staticmethod
-    def _result(prediction: Prediction) -> Prediction:
-        """What is said of a piece of sound: every result of the model passes here on its way to the client."""
-        return prediction

@@ -21,7 +21,7 @@ from emovox.inference.utterances import INTERVAL_S
 from emovox.server.problems import QueueFullError, RequestError, problem
 from emovox.server.protocol import STOPPING
 from emovox.server.session import Message, Session
-from emovox.server.stream_messages import VERSION, End, Hello, read, read_hello
+from emovox.server.stream_messages import VERSION, End, Hello, known_voice, read, read_hello
 
 _RESUMABLE = frozenset({"timeout", "slow_client", "busy"})
 
@@ -102,7 +102,8 @@ class Streams:
             Its name, the session, and whether it was resumed.
 
         Raises:
-            RequestError: ``too_many_streams``.
+            RequestError: ``too_many_streams``, ``other_model``.
+            BundleError: ``cannot_adapt``.
         """
         owner = hashlib.sha256((key or "").encode("utf-8", "surrogatepass")).digest()
         kept = self._kept.get(hello.resume or "")
@@ -119,7 +120,15 @@ class Streams:
             return hello.resume or "", kept.session, True
         if self.open >= self.limits.max_streams:
             raise self._full()
-        session = Session(rate=hello.rate, predictor=self.engine, model=hello.model, patience_s=self.limits.busy_s)
+        recognizer = self.engine.model(hello.model).recognizer
+        session = Session(
+            rate=hello.rate,
+            predictor=self.engine,
+            recognizer=recognizer,
+            model=hello.model,
+            voice=known_voice(hello, recognizer.bundle),
+            patience_s=self.limits.busy_s,
+        )
         name = secrets.token_urlsafe(16)
         self._kept[name] = _Kept(session, owner, connection)
         return name, session, False

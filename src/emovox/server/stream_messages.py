@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from emovox.inference.bundle import Bundle
+from emovox.inference.log_ratios import Voice
 from emovox.server.problems import RequestError
 
 VERSION = 1
@@ -18,6 +20,14 @@ _LONGEST_TEXT = 4_096
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
+class KnownVoice(BaseModel):
+    """What an earlier stream knew of a voice: the `reference` of its last utterance."""
+
+    seconds: float = Field(ge=0, allow_inf_nan=False)
+    weight_s: float = Field(ge=0, allow_inf_nan=False)
+    log_ratios: dict[str, Annotated[float, Field(ge=-100, le=100)]]
+
+
 class Hello(BaseModel):
     """The first message of a client."""
 
@@ -26,6 +36,7 @@ class Hello(BaseModel):
     rate: int
     key: str | None = None
     model: str | None = None
+    adapt: bool | KnownVoice = False
     resume: str | None = None
     utterances: int = Field(default=0, ge=0)
 
@@ -52,6 +63,26 @@ def read_hello(message: dict[str, Any]) -> Hello:
             f"a rate of {hello.rate} Hz; {MIN_RATE} to {MAX_RATE} Hz are accepted", code="bad_rate", remedy="Resample."
         )
     return hello
+
+
+def known_voice(hello: Hello, bundle: Bundle) -> Voice | None:
+    """Give what a new session knows of the voice, if it is to adapt to it.
+
+    Raises:
+        BundleError: ``cannot_adapt``.
+        RequestError: ``other_model``.
+    """
+    if not hello.adapt:
+        return None
+    voice = Voice(bundle)
+    if isinstance(hello.adapt, KnownVoice):
+        try:
+            voice.resume(**hello.adapt.model_dump())
+        except KeyError as error:
+            raise RequestError(
+                "the reference is of a model with other labels", code="other_model", remedy="Begin with adapt: true."
+            ) from error
+    return voice
 
 
 def read(kind: type[_Model], message: dict[str, Any]) -> _Model:

@@ -13,6 +13,7 @@ const VALUE = 2;
  * @property {"waveform" | "classic"} input
  * @property {number} sample_rate
  * @property {number | null} max_seconds
+ * @property {number[] | null} [neutral]
  */
 
 /**

@@ -53,6 +53,11 @@ export function clock(seconds, digits = 0) {
   return `${Math.floor(rounded / 60)}:${rest.padStart(digits ? digits + 3 : 2, "0")}`;
 }
 
+/** What a result is measured from. @param {number} seconds of a voice */
+export function adaptedTo(seconds) {
+  return seconds ? `adapted to ${Math.max(1, Math.round(seconds))} s` : "unadapted";
+}
+
 /** A probability for people; never all of it. @param {number} share 0..1 */
 export function percent(share) {
   return share > 0.995 ? ">\u00a099\u00a0%" : `${Math.round(share * 100)}\u00a0%`;

@@ -37,7 +37,7 @@ export class Emovox {
   predict(file, { signal, onProgress } = {}) {
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest(); // fetch cannot say how much was sent
-      request.open("POST", new URL("v1/predict", this.base));
+      request.open("POST", new URL("v1/predict?parts=true", this.base));
       for (const [name, value] of Object.entries(this.#headers())) request.setRequestHeader(name, value);
       request.upload.onprogress = (event) => event.lengthComputable && onProgress?.(event.loaded / event.total);
       request.onload = () => {
@@ -76,12 +76,13 @@ export class Emovox {
    * Send live sound and hear what it says, by version 1 of the protocol.
    * @param {number} rate sample rate in Hz of what will be sent
    * @param {import("./types.js").Listener} listener
+   * @param {{adapt?: import("./types.js").Adapt}} [options] adapt: measure each utterance from those before it
    * @returns {Promise<import("./types.js").LiveStream>}
    */
-  async stream(rate, listener) {
+  async stream(rate, listener, { adapt = false } = {}) {
     const address = new URL("v1/stream", this.base);
     address.protocol = address.protocol.replace("http", "ws");
-    const stream = new SocketStream(address, this.key, rate, listener);
+    const stream = new SocketStream(address, this.key, rate, listener, adapt);
     await stream.open();
     return stream;
   }

@@ -2,6 +2,9 @@
 import { Resampler } from "./resample.js";
 import { Segmenter } from "./segmenter.js";
 import { SpeechDetector, VAD_CHUNK, VAD_RATE } from "./silero.js";
+import { mean, verdict } from "./voice.js";
+
+/** @import {Voice} from "./voice.js" */
 
 const INTERVAL_S = 0.25;
 /** A running result hears this much of the end of an utterance, in whole steps. */
@@ -55,9 +58,11 @@ export class Listener {
    * @param {any} detector the speech detector's session
    * @param {number} rate of the sound, in Hz
    * @param {(message: object) => void} tell takes what the protocol of /v1/stream says
+   * @param {Voice | null} voice what is known of the voice, if results are to be adapted to it
    */
-  constructor(recogniser, detector, rate, tell) {
+  constructor(recogniser, detector, rate, tell, voice = null) {
     this.recogniser = recogniser;
+    this.voice = voice;
     this.detector = new SpeechDetector(detector);
     this.rate = rate;
     this.tell = tell;
@@ -128,9 +133,8 @@ export class Listener {
     const steps = Math.floor(Math.min(spoken, RUNNING_S) / RUNNING_STEP_S);
     if (steps) {
       const { end } = this.#samples;
-      result = /** @type {any} */ (
-        await this.recogniser.judge(this.#samples.between(end - steps * RUNNING_STEP_S * VAD_RATE, end))
-      );
+      const parts = await this.recogniser.parts(this.#samples.between(end - steps * RUNNING_STEP_S * VAD_RATE, end));
+      result = /** @type {any} */ (this.#say(parts));
     }
     this.tell({
       type: "update",
@@ -140,15 +144,24 @@ export class Listener {
       speech: start !== null,
       start_s: start === null ? null : start / VAD_RATE,
       ...result,
+      adapted_s: this.voice?.seconds ?? 0,
     });
   }
 
   /** @param {import("./segmenter.js").Span} span */
   async #spoken(span) {
     const [start, end] = [span.start, Math.min(span.end, this.#stop)];
-    const result = await this.recogniser.judge(this.#samples.between(start, end));
+    const parts = await this.recogniser.parts(this.#samples.between(start, end));
+    const result = { ...this.#say(parts), adapted_s: this.voice?.seconds ?? 0 };
+    this.voice?.hear(parts, (end - start) / VAD_RATE);
+    const known = this.voice ? { reference: this.voice.reference } : {};
     const index = this.#utterances++;
-    this.tell({ type: "utterance", index, start_s: start / VAD_RATE, end_s: end / VAD_RATE, ...result });
+    this.tell({ type: "utterance", index, start_s: start / VAD_RATE, end_s: end / VAD_RATE, ...result, ...known });
+  }
+
+  /** @param {import("./types.js").Part[]} parts */
+  #say(parts) {
+    return verdict(this.recogniser.labels, this.voice ? this.voice.measure(parts) : mean(parts));
   }
 }
 

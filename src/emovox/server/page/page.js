@@ -1,4 +1,5 @@
 // The page: puts the parts together and knows what state they are in.
+import { Adapting } from "./adapting.js";
 import { Palette } from "./colours.js";
 import { byId, element } from "./dom.js";
 import { Emovox, EmovoxError } from "./emovox.js";
@@ -34,12 +35,14 @@ class Page {
     this.utterances = new Utterances(byId("utterances"), byId("heard"), palette, this.player);
     this.speaking = new Speaking(model.labels, palette, this.utterances, {
       onState: () => this.#showState(),
+      onVoice: () => this.adapting.showVoice(),
       onError: report,
     });
     showModel(byId("model-panels"), model);
     byId("ways").inert = false;
     this.#wireFiles();
     this.#wireSaves();
+    this.adapting = new Adapting(model, this.speaking, () => this.#recordings);
     byId("speak").onclick = () => this.#speak();
     for (const radio of document.querySelectorAll("input[name=mode]"))
       radio.addEventListener("change", () => this.#choose());
@@ -125,7 +128,7 @@ class Page {
     if (!files.length) return;
     dismiss();
     byId("results").hidden = false;
-    const added = files.map((file) => new Recording(file, this.model.labels, this.palette, this.player));
+    const added = files.map((file) => new Recording(file, this.model, this.palette, this.player));
     byId("recordings").prepend(...added.map(({ card }) => card));
     this.#recordings.unshift(...added);
     this.#waiting.push(...added);
@@ -147,6 +150,7 @@ class Page {
     this.#running -= 1;
     this.#count();
     this.#next();
+    if (!this.#running) this.adapting.measureRecordings();
   }
 
   #count() {
@@ -188,6 +192,7 @@ class Page {
     this.#waiting = [];
     for (const recording of this.#recordings) recording.close();
     this.#recordings = [];
+    this.adapting.measureRecordings();
     byId("results").hidden = true;
     byId("files").focus();
   }
@@ -211,6 +216,7 @@ class Page {
       "emotion",
       "confidence",
       "duration_s",
+      "adapted_clips",
       ...this.model.labels,
       "error_code",
       "error_message",
@@ -226,7 +232,7 @@ class Page {
   }
 
   #saidCsv() {
-    const columns = ["index", "start_s", "end_s", "emotion", "confidence", ...this.model.labels];
+    const columns = ["index", "start_s", "end_s", "emotion", "confidence", "adapted_s", ...this.model.labels];
     return csv(
       columns,
       this.utterances.all.map((utterance) => ({ ...utterance, ...utterance.probabilities })),

@@ -87,3 +87,18 @@ export function wav(chunks, rate) {
   head.setUint32(40, size, true);
   return new Blob([head, .../** @type {BlobPart[]} */ (chunks)], { type: "audio/wav" });
 }
+
+/**
+ * How long a recording is, if this browser can tell.
+ * @param {string} address
+ * @returns {Promise<number>} in seconds; 0 if it cannot
+ */
+export function lengthOf(address) {
+  return new Promise((resolve) => {
+    const audio = new Audio();
+    audio.preload = "metadata";
+    audio.onloadedmetadata = () => resolve(Number.isFinite(audio.duration) ? audio.duration : 0);
+    audio.onerror = () => resolve(0);
+    audio.src = address;
+  });
+}

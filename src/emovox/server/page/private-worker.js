@@ -4,6 +4,7 @@ import { Listener } from "./live.js";
 import { Recogniser, prepare } from "./recogniser.js";
 import { resample } from "./resample.js";
 import { SpeechDetector, VAD_RATE } from "./silero.js";
+import { Voice, mean, verdict } from "./voice.js";
 import { timeline } from "./windows.js";
 
 /** @type {Recogniser} */ let recogniser;
@@ -38,10 +39,16 @@ const tasks = {
   },
 
   async predict({ id }) {
-    return recogniser.judge(held, async (share) => {
+    const parts = await recogniser.parts(held, async (share) => {
       postMessage({ id, type: "share", share });
       return isStopped(id);
     });
+    const { labels } = recogniser;
+    const told = parts.map(({ probabilities, weight }) => ({
+      seconds: weight / VAD_RATE,
+      probabilities: verdict(labels, probabilities).probabilities,
+    }));
+    return { ...verdict(labels, mean(parts)), parts: told };
   },
 
   async timeline({ id }) {
@@ -51,8 +58,9 @@ const tasks = {
     }
   },
 
-  async open({ id, rate }) {
-    streams.set(id, new Listener(recogniser, detector, rate, (message) => postMessage({ id, type: "heard", message })));
+  async open({ id, rate, adapt }) {
+    const tell = (/** @type {object} */ message) => postMessage({ id, type: "heard", message });
+    streams.set(id, new Listener(recogniser, detector, rate, tell, voice(adapt)));
   },
 
   async sound({ id, pcm }) {
@@ -73,6 +81,16 @@ const tasks = {
     streams.delete(id);
   },
 };
+
+/** @param {import("./types.js").Adapt} adapt */
+function voice(adapt) {
+  if (!adapt) return null;
+  if (!recogniser.neutral) {
+    const remedy = "Use another model, or speak without adaptation.";
+    throw new EmovoxError("The model cannot adapt.", { code: "cannot_adapt", remedy });
+  }
+  return new Voice(recogniser.labels, recogniser.neutral, { reference: adapt === true ? null : adapt });
+}
 
 /** Let messages come in; is "stop" among them? @param {number} id */
 async function isStopped(id) {

@@ -123,15 +123,16 @@ export class PrivateEngine {
   /**
    * @param {number} rate
    * @param {import("./types.js").Listener} listener
+   * @param {{adapt?: import("./types.js").Adapt}} [options]
    * @returns {Promise<import("./types.js").LiveStream>}
    */
-  async stream(rate, listener) {
+  async stream(rate, listener, { adapt = false } = {}) {
     const id = ++this.#last;
     const hear = (/** @type {any} */ { message }) => {
       if (message.type === "update") listener.onUpdate(message);
       else if (message.type === "utterance") listener.onUtterance(message);
     };
-    await this.#call("open", { rate }, [], hear, id);
+    await this.#call("open", { rate, adapt }, [], hear, id);
     /** @type {Call} */ const call = {
       resolve: () => listener.onEnd(),
       reject: (error) => listener.onError(error),

@@ -1,6 +1,7 @@
 // The model in this browser: the same bundle and the same steps as emovox.inference.recognizer.
 import * as ort from "./vendor/onnxruntime-web.mjs";
 import { describe } from "./bundle.js";
+import { mean, verdict } from "./voice.js";
 
 const MOST_THREADS = 4;
 
@@ -19,7 +20,8 @@ export function prepare(wasm) {
 
 /** @param {Uint8Array} bytes of an ONNX file */
 export function session(bytes) {
-  return ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], enableMemPattern: false });
+  const options = { executionProviders: ["wasm"], enableMemPattern: false, logSeverityLevel: 3 };
+  return ort.InferenceSession.create(bytes, options);
 }
 
 /**
@@ -39,6 +41,7 @@ export class Recogniser {
     this.graph = graph;
     this.labels = description.labels;
     this.rate = description.sample_rate;
+    this.neutral = description.neutral ?? null;
     this.longest = description.max_seconds ?? LONGEST_S;
   }
 
@@ -51,33 +54,26 @@ export class Recogniser {
   /**
    * @param {Float32Array} samples mono, at `rate`
    * @param {(share: number) => Promise<boolean>} [onPart] told how much of a long recording is done; true stops
-   * @returns {Promise<Float64Array>} a probability for each label
+   * @returns {Promise<import("./types.js").Part[]>} of what the model takes at once
    */
-  async probabilities(samples, onPart) {
+  async parts(samples, onPart) {
     const count = Math.max(1, Math.ceil(samples.length / (this.longest * this.rate)));
-    const sums = new Float64Array(this.labels.length);
-    let done = 0;
+    const found = [];
     for (const part of parts(samples, count)) {
       const { probabilities } = await this.graph.run({ waveform: tensor(part, [1, part.length]) }, ["probabilities"]);
-      probabilities.data.forEach((/** @type {number} */ value, /** @type {number} */ label) => {
-        sums[label] += (value * part.length) / samples.length;
-      });
-      if (++done < count && (await onPart?.(done / count))) break;
+      found.push({ probabilities: [...probabilities.data], weight: part.length });
+      if (found.length < count && (await onPart?.(found.length / count))) break;
     }
-    return sums;
+    return found;
   }
 
   /**
-   * What a result says; everything that the model gives goes through here.
+   * Hear sound and say what it is.
    * @param {Float32Array} samples
    * @param {(share: number) => Promise<boolean>} [onPart]
-   * @returns {Promise<{emotion: string, confidence: number, probabilities: import("./types.js").Probabilities}>}
    */
   async judge(samples, onPart) {
-    const values = [...(await this.probabilities(samples, onPart))];
-    const confidence = Math.max(...values);
-    const probabilities = Object.fromEntries(this.labels.map((label, index) => [label, values[index]]));
-    return { emotion: this.labels[values.indexOf(confidence)], confidence, probabilities };
+    return verdict(this.labels, mean(await this.parts(samples, onPart)));
   }
 }
 

@@ -1,42 +1,53 @@
 // Recordings: one card each, from waiting to its emotions over time.
 import { Bars } from "./bars.js";
 import { check, decode } from "./decode.js";
-import { clock, element, percent, playButton } from "./dom.js";
+import { clock, element, playButton } from "./dom.js";
 import { EmovoxError } from "./errors.js";
+import { sumUp } from "./over-time.js";
+import { lengthOf } from "./player.js";
 import { PrivateEngine } from "./private.js";
 import { Timeline } from "./timeline.js";
-import { inWords, showVerdict } from "./verdict.js";
+import { showVerdict } from "./verdict.js";
+import { verdict } from "./voice.js";
+
+/** @import {Part} from "./types.js" */
+/** @import {Voice} from "./voice.js" */
 
 /** A shorter recording is one window; a longer one than the upper bound is followed only when asked for. */
 const WINDOW_S = 3;
 const FOLLOWED_S = 900;
 
+/** A shorter recording tells little of a voice. */
+const SHORTEST_CLIP_S = 0.5;
+
 /** Files up to this size are decoded here for their waveform. */
 const DRAWN_BYTES = 40e6;
 const DRAWN_S = 600;
 
-/** From so many windows with speech on, one answer for all hides what changes. */
-const MANY = 6;
-const MOSTLY = 0.6;
-
 /** @typedef {import("./types.js").Prediction & {timeline?: import("./types.js").Segment[]}} Result */
 
+/** @typedef {Pick<import("./types.js").Prediction, "emotion" | "probabilities" | "parts">} Heard */
+
 export class Recording {
-  /** @type {Result | null} */ result = null;
+  /** @type {Result | null} as it was heard */ #heard = null;
+  /** @type {Result | null} as it is shown */ result = null;
   /** @type {EmovoxError | null} */ error = null;
   #stop = new AbortController();
   #here = false; // computed in this browser
   /** @type {Timeline | null} */ #timeline = null;
+  #followed = false;
+  /** @type {Bars | null} */ #bars = null;
+  /** @type {{voice: Voice, clips: number} | null} */ #reference = null;
 
   /**
    * @param {File} file
-   * @param {string[]} labels
+   * @param {import("./types.js").Model} model
    * @param {import("./colours.js").Palette} palette
    * @param {import("./player.js").Player} player
    */
-  constructor(file, labels, palette, player) {
+  constructor(file, model, palette, player) {
     this.file = file;
-    this.labels = labels;
+    this.model = model;
     this.palette = palette;
     this.player = player;
     this.address = URL.createObjectURL(file);
@@ -73,14 +84,27 @@ export class Recording {
     };
     try {
       const { signal } = this.#stop;
-      this.result = await engine.predict(this.file, { onProgress, signal });
-      this.#show(this.result);
-      if (this.result.duration_s > FOLLOWED_S) this.#offer(engine);
-      else await this.#follow(engine, this.result);
+      this.#heard = await engine.predict(this.file, { onProgress, signal });
+      this.#show();
+      if (this.#heard.duration_s > FOLLOWED_S) this.#offer(engine);
+      else await this.#follow(engine, this.#heard);
     } catch (error) {
       await this.#failed(engine, EmovoxError.from(error));
     }
     this.progress.remove();
+  }
+
+  /** What it tells of the voice in it; nothing if it is too short, or has no answer. @returns {Part[]} */
+  get clips() {
+    if (!this.#heard?.emotion || this.#heard.duration_s < SHORTEST_CLIP_S) return [];
+    return this.#parts(this.#heard);
+  }
+
+  /** Show it measured from a voice that some clips tell of, or as it was heard. @param {{voice: Voice, clips: number} | null} reference */
+  measureFrom(reference) {
+    if (this.#reference === reference) return;
+    this.#reference = reference;
+    if (this.#heard) this.#show();
   }
 
   close() {
@@ -90,72 +114,88 @@ export class Recording {
     this.card.remove();
   }
 
-  /** @param {number} seconds */
-  #name(seconds) {
+  /** @param {Result} result */
+  #name({ duration_s: seconds, adapted_clips: clips }) {
     const place = this.#here ? " · in this browser" : "";
-    this.name.textContent = `${this.file.name} · ${clock(seconds, seconds < 10 ? 1 : 0)}${place}`;
+    const measured = clips ? ` · adapted to ${clips} clips` : this.model.neutral ? " · unadapted" : "";
+    this.name.textContent = `${this.file.name} · ${clock(seconds, seconds < 10 ? 1 : 0)}${place}${measured}`;
+  }
+
+  /** Show what is known so far, measured from the reference of now. */
+  #show() {
+    const heard = /** @type {Result} */ (this.#heard);
+    const { parts: _, ...result } = { ...this.#measured(heard), adapted_clips: this.#reference?.clips ?? 0 };
+    if (heard.timeline) result.timeline = heard.timeline.map((segment) => this.#measured(segment));
+    this.result = result;
+    this.#name(result);
+    if (result.emotion) {
+      showVerdict(this.verdict, result, this.palette);
+      this.#showBars(result);
+    }
+    this.#timeline?.replace(result.timeline ?? [{ ...result, start_s: 0, end_s: result.duration_s }]);
+    if (this.#followed) sumUp(this.verdict, result, result.timeline ?? [], this.palette);
   }
 
   /** @param {Result} result */
-  #show(result) {
-    this.#name(result.duration_s);
-    showVerdict(this.verdict, result, this.palette);
-    const list = element("ul", { class: "bars", "aria-label": `Probabilities of ${this.file.name}` });
-    new Bars(list, this.labels, this.palette).show(result);
-    this.progress.before(list);
+  #showBars(result) {
+    if (!this.#bars) {
+      const list = element("ul", { class: "bars", "aria-label": `Probabilities of ${this.file.name}` });
+      this.#bars = new Bars(list, this.model.labels, this.palette);
+      this.progress.before(list);
+    }
+    this.#bars.show(result);
+  }
+
+  /**
+   * @template {Heard} Judged
+   * @param {Judged} heard
+   * @returns {Judged}
+   */
+  #measured(heard) {
+    if (!this.#reference || !heard.emotion) return heard;
+    return { ...heard, ...verdict(this.model.labels, this.#reference.voice.measure(this.#parts(heard))) };
+  }
+
+  /** @param {Heard} heard @returns {Part[]} */
+  #parts({ probabilities: whole, parts = [{ seconds: 1, probabilities: whole }] }) {
+    return parts.map(({ seconds, probabilities }) => ({
+      probabilities: this.model.labels.map((label) => probabilities[label]),
+      weight: seconds,
+    }));
   }
 
   /**
    * @param {import("./types.js").Engine} engine
-   * @param {Result} result
+   * @param {Result} heard
    */
-  async #follow(engine, result) {
+  async #follow(engine, heard) {
     const place = element("div", { class: "over-time" });
     this.progress.before(place);
-    const timeline = new Timeline(place, this.file.name, result.duration_s || 1, this.palette, {
+    const timeline = new Timeline(place, this.file.name, heard.duration_s || 1, this.palette, {
       onPlay: (seconds) => this.#playFrom(seconds),
       onToggle: () => this.#toggle(),
     });
     this.#timeline = timeline;
     void this.#drawWave(timeline);
-    if (result.emotion && result.duration_s <= WINDOW_S) {
-      timeline.add({ ...result, start_s: 0, end_s: result.duration_s });
+    if (heard.emotion && heard.duration_s <= WINDOW_S) {
+      timeline.add({ ...this.#measured(heard), start_s: 0, end_s: heard.duration_s });
       return;
     }
     const segments = /** @type {import("./types.js").Segment[]} */ ([]);
-    result.timeline = segments;
+    heard.timeline = segments;
     const add = (/** @type {import("./types.js").Segment} */ segment) => {
       segments.push(segment);
-      timeline.add(segment);
-      if (known) this.progress.value = segment.end_s / result.duration_s;
-      else result.duration_s = segment.end_s;
+      timeline.add(this.#measured(segment));
+      if (known) this.progress.value = segment.end_s / heard.duration_s;
+      else heard.duration_s = segment.end_s;
     };
-    const known = result.duration_s > 0;
+    const known = heard.duration_s > 0;
     if (known) this.progress.value = 0;
     else this.progress.removeAttribute("value");
     await engine.timeline(this.file, add, this.#stop.signal);
-    this.#sumUp(result, segments);
-  }
-
-  /**
-   * Where the emotion changes, say so instead of one answer for all.
-   * @param {Result} whole
-   * @param {import("./types.js").Segment[]} segments
-   */
-  #sumUp(whole, segments) {
-    const most = overTime(segments);
-    if (!most.length) return;
-    const parts = most.map(([emotion, share]) => {
-      const swatch = element("span", { class: "swatch" });
-      this.palette.mark(swatch, emotion);
-      return element("span", { class: "part" }, swatch, ` ${emotion} ${percent(share)}`);
-    });
-    const asWhole = whole.emotion ? `of the time. As a whole: ${inWords(whole)}` : "of the time";
-    this.verdict.classList.remove("unsure");
-    this.verdict.replaceChildren(
-      element("b", {}, most[0][1] >= MOSTLY ? `mostly ${most[0][0]}` : "changing"),
-      element("span", { class: "note" }, ...parts, asWhole),
-    );
+    this.#heard = heard;
+    this.#followed = true;
+    this.#show();
   }
 
   /** @param {Timeline} timeline */
@@ -172,7 +212,7 @@ export class Recording {
     button.onclick = async () => {
       button.replaceWith(this.progress);
       try {
-        await this.#follow(engine, /** @type {Result} */ (this.result));
+        await this.#follow(engine, /** @type {Result} */ (this.#heard));
       } catch (error) {
         this.#fault(EmovoxError.from(error));
       }
@@ -186,17 +226,14 @@ export class Recording {
    */
   async #failed(engine, error) {
     if (error.code === "aborted") return;
-    if (error.code === "too_long" && !this.result) {
+    if (error.code === "too_long" && !this.#heard) {
       this.verdict.replaceChildren(
         element("span", { class: "note" }, "Too long for one answer; emotions over time instead."),
       );
       try {
         const seconds = await lengthOf(this.address);
         const none = { path: this.file.name, emotion: null, confidence: null, probabilities: {}, duration_s: seconds };
-        const whole = /** @type {Result} */ (/** @type {unknown} */ (none));
-        await this.#follow(engine, whole);
-        this.result = whole;
-        this.#name(whole.duration_s);
+        await this.#follow(engine, /** @type {Result} */ (/** @type {unknown} */ (none)));
         return;
       } catch (next) {
         error = EmovoxError.from(next);
@@ -236,33 +273,4 @@ export class Recording {
     this.play.disabled = true;
     this.play.title = "This browser cannot play this format.";
   }
-}
-
-/**
- * How long a recording is, if this browser can tell.
- * @param {string} address
- * @returns {Promise<number>} in seconds; 0 if it cannot
- */
-function lengthOf(address) {
-  return new Promise((resolve) => {
-    const audio = new Audio();
-    audio.preload = "metadata";
-    audio.onloadedmetadata = () => resolve(Number.isFinite(audio.duration) ? audio.duration : 0);
-    audio.onerror = () => resolve(0);
-    audio.src = address;
-  });
-}
-
-/**
- * What a long recording is made of, and for which share of the time; empty where it is short or all the same.
- * @param {import("./types.js").Segment[]} segments
- * @returns {[string, number][]}
- */
-function overTime(segments) {
-  const said = segments.filter(({ emotion }) => emotion);
-  /** @type {Map<string, number>} */ const counts = new Map();
-  for (const { emotion } of said) counts.set(String(emotion), (counts.get(String(emotion)) ?? 0) + 1);
-  if (said.length < MANY || counts.size < 2) return [];
-  const most = [...counts].sort((one, other) => other[1] - one[1]).slice(0, 3);
-  return most.map(([emotion, count]) => [emotion, count / said.length]);
 }

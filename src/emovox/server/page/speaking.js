@@ -18,13 +18,19 @@ export class Speaking {
   /** @type {"idle" | "starting" | "speaking" | "ending"} */ #state = "idle";
   #quiet = 0;
   #held = false;
+  #adapts = false; // this take
   /** @type {import("./types.js").Utterance | null} of this take */ #last = null;
+  /** @type {import("./types.js").Engine | null} that goes on with a new take when this one is over */ #next = null;
+  /** @type {import("./types.js").Engine | null} */ #engine = null;
+  /** Whether results are measured from what is known of the voice, and that; it outlives takes, and the page not. */
+  adapting = false;
+  /** @type {import("./types.js").Reference | null} */ reference = null;
 
   /**
    * @param {string[]} labels
    * @param {import("./colours.js").Palette} palette
    * @param {import("./utterances.js").Utterances} utterances
-   * @param {{onState: () => void, onError: (error: EmovoxError) => void}} page
+   * @param {{onState: () => void, onVoice: () => void, onError: (error: EmovoxError) => void}} page
    */
   constructor(labels, palette, utterances, page) {
     this.palette = palette;
@@ -41,6 +47,7 @@ export class Speaking {
   /** @param {import("./types.js").Engine} engine */
   async begin(engine) {
     if (this.#state !== "idle") return;
+    this.#engine = engine;
     this.#become("starting");
     try {
       const microphone = await Microphone.open(
@@ -49,17 +56,15 @@ export class Speaking {
       );
       this.#microphone = microphone;
       this.utterances.begin(microphone.rate);
-      this.#stream = await engine.stream(microphone.rate, {
-        onUpdate: (update) => this.#update(update),
-        onUtterance: (utterance) => {
-          this.utterances.add(utterance);
-          this.#last = utterance;
-          this.#lanes.utterance(utterance);
-          byId("said").hidden = false;
-        },
-        onError: (error) => this.#failed(EmovoxError.from(error)),
+      const listener = {
+        onUpdate: (/** @type {import("./types.js").Update} */ update) => this.#update(update),
+        onUtterance: (/** @type {import("./types.js").Utterance} */ utterance) => this.#utterance(utterance),
+        onError: (/** @type {Error} */ error) => this.#failed(EmovoxError.from(error)),
         onEnd: () => this.#finished(),
-      });
+      };
+      const adapt = this.adapting && (this.reference ?? true);
+      this.#adapts = Boolean(adapt);
+      this.#stream = await engine.stream(microphone.rate, listener, { adapt });
       this.#lanes.reset();
       this.#bars.fade(true);
       this.#quiet = 0;
@@ -78,6 +83,20 @@ export class Speaking {
     this.#stream?.end();
   }
 
+  /** What is known of the voice belongs to somebody else. */
+  forget() {
+    this.reference = null;
+    this.page.onVoice();
+    this.renew();
+  }
+
+  /** Go on in a new take, with what now holds. */
+  renew() {
+    if (this.#state !== "speaking") return;
+    this.#next = this.#engine;
+    this.end();
+  }
+
   /** @param {Int16Array} pcm */
   #sound(pcm) {
     if (this.#state !== "speaking" || !this.#microphone) return;
@@ -85,6 +104,17 @@ export class Speaking {
     this.#lanes.sound(pcm, this.#microphone.analyser);
     this.#stream?.send(pcm);
     byId("clock").textContent = clock(this.utterances.seconds);
+  }
+
+  /** @param {import("./types.js").Utterance} utterance */
+  #utterance({ reference, ...utterance }) {
+    this.utterances.add(utterance, this.#adapts);
+    this.#last = utterance;
+    this.#lanes.utterance(utterance);
+    byId("said").hidden = false;
+    if (!reference || this.#next) return; // of a voice that is to be forgotten
+    this.reference = reference;
+    this.page.onVoice();
   }
 
   /** @param {import("./types.js").Update} update */
@@ -131,10 +161,14 @@ export class Speaking {
       this.#bars.show(this.#last);
     } else this.#say("Done", "Nothing was heard that sounds like speech.");
     this.#become("idle");
+    const next = this.#next;
+    this.#next = null;
+    if (next) void this.begin(next);
   }
 
   /** @param {EmovoxError} error */
   #failed(error) {
+    this.#next = null;
     this.#stream?.close();
     this.#microphone?.close();
     this.#become("idle");

@@ -29,12 +29,14 @@ export class SocketStream {
    * @param {string} key empty where the service asks for none
    * @param {number} rate sample rate in Hz
    * @param {import("./types.js").Listener} listener
+   * @param {import("./types.js").Adapt} adapt
    */
-  constructor(address, key, rate, listener) {
+  constructor(address, key, rate, listener, adapt) {
     this.address = address;
     this.key = key;
     this.rate = rate;
     this.listener = listener;
+    this.adapt = adapt;
   }
 
   /** @returns {Promise<void>} resolved when the server is ready for sound */
@@ -92,7 +94,8 @@ export class SocketStream {
   #hello() {
     const key = this.key ? { key: this.key } : {};
     const resume = this.#session ? { resume: this.#session, utterances: this.#utterances } : {};
-    return { type: "hello", version: 1, rate: this.rate, ...key, ...resume };
+    const adapt = this.adapt ? { adapt: this.adapt } : {};
+    return { type: "hello", version: 1, rate: this.rate, ...key, ...adapt, ...resume };
   }
 
   /**
@@ -121,6 +124,7 @@ export class SocketStream {
     } else if (message.type === "utterance") {
       const { s, index } = this.#offset;
       this.#utterances += 1;
+      if (message.reference) this.adapt = message.reference; // where a new session begins, should this one be lost
       this.listener.onUtterance({
         ...message,
         index: message.index + index,

@@ -52,6 +52,13 @@ export class Timeline {
     this.draw(); // and says what is said there
   }
 
+  /** Say something else of the same windows. @param {import("./types.js").Segment[]} segments */
+  replace(segments) {
+    this.#segments = [...segments];
+    this.#made = null;
+    this.draw();
+  }
+
   /** Show the waveform of it. @param {Float32Array} samples */
   waveform(samples) {
     const size = Math.max(1, Math.floor(samples.length / SMOOTH));

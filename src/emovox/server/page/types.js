@@ -9,6 +9,8 @@
  * @property {number} confidence
  * @property {Probabilities} probabilities
  * @property {number} duration_s
+ * @property {number} [adapted_clips]  unlabelled clips that it is adapted with; 0 if it is not
+ * @property {{seconds: number, probabilities: Probabilities}[]} [parts]  of what the model took at once
  *
  * @typedef {object} Segment  a window of a recording; without enough speech it has no emotion
  * @property {number} start_s
@@ -24,6 +26,8 @@
  * @property {string | null} emotion
  * @property {number} confidence
  * @property {Probabilities} probabilities
+ * @property {number} [adapted_s]  seconds of speech that it is measured from; 0 if it is unadapted
+ * @property {Reference} [reference]  what is known of the voice now, where results are adapted to it
  *
  * @typedef {object} Update  what is heard just now, four times a second
  * @property {"update"} type
@@ -33,6 +37,18 @@
  * @property {number | null} confidence
  * @property {Probabilities | null} probabilities
  * @property {number} [level_db]
+ * @property {number} [adapted_s]
+ *
+ * @typedef {object} Part  of a recording, as much as the model takes at once
+ * @property {number[]} probabilities  in the model's order
+ * @property {number} weight
+ *
+ * @typedef {object} Reference  what is known of a voice: how far it moves each label
+ * @property {number} seconds  of speech that it comes from
+ * @property {number} weight_s
+ * @property {Object<string, number>} log_ratios
+ *
+ * @typedef {boolean | Reference} Adapt  whether results are adapted to the voice; an earlier `reference` goes on from it
  *
  * @typedef {object} Score
  * @property {string} protocol
@@ -50,6 +66,8 @@
  * @property {string} permits
  * @property {{clips?: number, speakers?: number, corpora?: {name: string, clips: number, speakers: number, licence: string}[]}} training
  * @property {Score[]} scores
+ * @property {number | null} max_seconds
+ * @property {number[] | null} neutral  what it says of the default reference; null where it cannot adapt
  * @property {number} size_bytes
  * @property {string} sha256
  * @property {string} url
@@ -73,7 +91,7 @@
  * @typedef {object} Engine  what recognises: the server, or this browser
  * @property {(file: File, options?: PredictOptions) => Promise<Prediction>} predict
  * @property {(file: File, onSegment: (segment: Segment) => void, signal?: AbortSignal) => Promise<void>} timeline
- * @property {(rate: number, listener: Listener) => Promise<LiveStream>} stream
+ * @property {(rate: number, listener: Listener, options?: {adapt?: Adapt}) => Promise<LiveStream>} stream
  */
 
 export {};

@@ -1,6 +1,6 @@
 // What was said, utterance by utterance, each to be heard again.
 import { mix } from "./bars.js";
-import { clock, element, playButton } from "./dom.js";
+import { adaptedTo, clock, element, playButton } from "./dom.js";
 import { wav } from "./player.js";
 import { inWords, showVerdict } from "./verdict.js";
 
@@ -53,8 +53,11 @@ export class Utterances {
     return this.#samples / this.#rate;
   }
 
-  /** @param {import("./types.js").Utterance} utterance */
-  add(utterance) {
+  /**
+   * @param {import("./types.js").Utterance} utterance
+   * @param {boolean} adapting say how it is adapted
+   */
+  add(utterance, adapting = false) {
     const { start_s, end_s, probabilities } = utterance;
     this.all.push({ ...utterance, index: this.#earlier + utterance.index });
     const address = URL.createObjectURL(wav(this.#between(start_s, end_s), this.#rate));
@@ -64,6 +67,7 @@ export class Utterances {
     showVerdict(verdict, utterance, this.palette, true);
     const play = playButton(`Play ${clock(start_s)}, ${words}`);
     const when = element("span", { class: "when" }, `${clock(start_s)} – ${clock(end_s)}`);
+    if (adapting) when.append(element("span", { class: "note" }, adaptedTo(utterance.adapted_s ?? 0)));
     const row = element("li", {}, play, when, verdict, mix(probabilities, this.palette));
     this.list.prepend(row);
     this.log.append(element("p", {}, words));

@@ -1,0 +1,122 @@
+// What is known of a voice, and probabilities measured from it: emovox.inference.log_ratios, in JavaScript. The graph
+// takes a reference, too, but onnxruntime-web cannot give it one; logits are linear, so that probabilities suffice.
+
+/** Seconds of speech that count as one clip, and clips that the default reference weighs as much as. */
+const CLIP_S = 3;
+const PRIOR_CLIPS = 1;
+
+/** Speech counts half after so many further seconds of speech. */
+const HALF_LIFE_S = 300;
+
+/** Below it float32 has fewer digits, and soon none. */
+const SMALLEST_PROBABILITY = 1e-30;
+
+/** @import {Part, Reference} from "./types.js" */
+
+export class Voice {
+  seconds = 0;
+  #weight = 0;
+  #sum;
+
+  /**
+   * @param {string[]} labels
+   * @param {number[]} neutral what the model says of the default reference, a probability a label
+   * @param {{reference?: Reference | null, halfLife?: number}} [options] reference: what an earlier one knew
+   */
+  constructor(labels, neutral, { reference = null, halfLife = HALF_LIFE_S } = {}) {
+    this.labels = labels;
+    this.neutral = neutral;
+    this.halfLife = halfLife;
+    this.#sum = new Float64Array(labels.length);
+    if (!reference) return;
+    this.seconds = reference.seconds;
+    this.#weight = reference.weight_s;
+    labels.forEach((label, index) => {
+      this.#sum[index] = reference.log_ratios[label] * reference.weight_s;
+    });
+  }
+
+  /** What is known, for one that goes on from here. @returns {Reference} */
+  get reference() {
+    const mean = this.labels.map((label, index) => [label, this.#weight ? this.#sum[index] / this.#weight : 0]);
+    return { seconds: this.seconds, weight_s: this.#weight, log_ratios: Object.fromEntries(mean) };
+  }
+
+  /**
+   * Adapted probabilities of some sound.
+   * @param {Part[]} parts
+   */
+  measure(parts) {
+    const clips = this.#weight / CLIP_S;
+    const share = this.#weight ? clips / (clips + PRIOR_CLIPS) / this.#weight : 0;
+    const moved = parts.map(({ probabilities, weight }) => {
+      const logs = logarithms(probabilities).map((value, index) => value - this.#sum[index] * share);
+      const largest = Math.max(...logs);
+      const exponents = logs.map((value) => Math.exp(value - largest));
+      const all = exponents.reduce((sum, value) => sum + value, 0);
+      return { probabilities: exponents.map((value) => value / all), weight };
+    });
+    return mean(moved);
+  }
+
+  /**
+   * Take an utterance in; measure it before.
+   * @param {Part[]} parts
+   * @param {number} seconds
+   */
+  hear(parts, seconds) {
+    const neutral = logarithms(this.neutral);
+    const ratios = parts.map(({ probabilities, weight }) => {
+      const found = logarithms(probabilities).map((value, index) => value - neutral[index]);
+      const middle = found.reduce((sum, value) => sum + value, 0) / found.length;
+      return { probabilities: found.map((value) => value - middle), weight };
+    });
+    const kept = 0.5 ** (seconds / this.halfLife);
+    mean(ratios).forEach((value, index) => {
+      this.#sum[index] = kept * this.#sum[index] + seconds * value;
+    });
+    this.#weight = kept * this.#weight + seconds;
+    this.seconds += seconds;
+  }
+}
+
+/**
+ * What a set of clips tells of the voice in it, each as much as the others; none is forgotten.
+ * @param {string[]} labels
+ * @param {number[]} neutral
+ * @param {Part[]} clips
+ */
+export function voiceOf(labels, neutral, clips) {
+  const voice = new Voice(labels, neutral, { halfLife: Infinity });
+  for (const clip of clips) voice.hear([clip], CLIP_S);
+  return voice;
+}
+
+/**
+ * Mean of parts by their weights.
+ * @param {Part[]} parts
+ * @returns {number[]} a value a label
+ */
+export function mean(parts) {
+  const all = parts.reduce((sum, { weight }) => sum + weight, 0);
+  return parts[0].probabilities.map((_, label) =>
+    parts.reduce((sum, { probabilities, weight }) => sum + (probabilities[label] * weight) / all, 0),
+  );
+}
+
+/**
+ * What probabilities say; every result that is computed here goes through this.
+ * @param {string[]} labels
+ * @param {number[]} values a probability a label
+ * @returns {{emotion: string, confidence: number, probabilities: import("./types.js").Probabilities}}
+ */
+export function verdict(labels, values) {
+  const confidence = Math.max(...values);
+  const probabilities = Object.fromEntries(labels.map((label, index) => [label, values[index]]));
+  return { emotion: labels[values.indexOf(confidence)], confidence, probabilities };
+}
+
+/** @param {number[]} probabilities */
+function logarithms(probabilities) {
+  return probabilities.map((value) => Math.log(Math.max(value, SMALLEST_PROBABILITY)));
+}
