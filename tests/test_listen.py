@@ -126,7 +126,7 @@ def adaptable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_gets_used_to_the_voice(adaptable: Path, talk: Path, tmp_path: Path) -> None:
     options = ("--input", talk, "--at-once", "--model", adaptable)
     code, out, _ = listen(*options, "--adapt", "--format", "json")
-    first, second = [json.loads(line) for line in out.splitlines() if '"utterance"' in line]
+    first, second, *_ = [json.loads(line) for line in out.splitlines() if '"utterance"' in line]
     spoken_s = first["end_s"] - first["start_s"]
     assert (code, first["adapted_s"], second["adapted_s"]) == (0, 0, pytest.approx(spoken_s, abs=2e-3))
     plain = [item.to_dict() for item in Recognizer(adaptable).utterances(talk)]

@@ -105,6 +105,7 @@ HEAR = """async (text) => {
       onError: reject, onEnd: () => resolve({ updates, utterances }),
     };
     const stream = await engine.stream(16000, listener, { adapt }).catch((error) => resolve(error.code));
+    if (!stream) return;
     for (let start = 0; start < pcm.length; start += 3200) {
       stream.send(pcm.slice(start, start + 3200));
       await new Promise((after) => setTimeout(after, 10));
@@ -127,7 +128,8 @@ def test_both_modes_adapt_as_the_command_does(watched: Watched, model: Path, tal
             await hear(engines[0], here.utterances.at(-1).reference),
             await hear(engines[1], there.utterances.at(-1).reference),
           ];
-          return [there, here, ...crossed];
+          const wrong = { seconds: 1, weight_s: 1, log_ratios: { calm: 1 } };
+          return [there, here, ...crossed, await hear(engines[0], wrong), await hear(engines[1], wrong)];
         }""",
         base64.b64encode(to_pcm16(talk)).decode(),
     )
@@ -136,6 +138,7 @@ def test_both_modes_adapt_as_the_command_does(watched: Watched, model: Path, tal
             assert one["probabilities"] == pytest.approx(other.probabilities, abs=1e-3)
             assert one["adapted_s"] == pytest.approx(other.adapted_s, abs=0.01)
         assert {one["adapted_s"] for one in found["updates"]} > {0}
+    assert told[4:] == ["other_model", "other_model"]
     seconds = told[0]["utterances"][-1]["reference"]["seconds"]
     for one, other in zip(told[2]["utterances"], told[3]["utterances"], strict=True):
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-3)

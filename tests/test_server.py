@@ -50,6 +50,22 @@ def test_several_files_in_one_request_in_their_order(service: Service, voice: np
     assert first["duration_s"] == 2.0
 
 
+def test_what_a_result_is_the_mean_of(service: Service, voice: np.ndarray) -> None:
+    samples = np.concatenate([np.tile(voice, 15), np.tile(voice / 8, 10)])  # 50 s, in two parts of 25 s
+    plain, whole, short = (
+        service.client.post("/v1/predict", params=query, files=files(("a.wav", encode(clip, "wav float")))).json()
+        for query, clip in (({}, samples), ({"parts": "true"}, samples), ({"parts": "true"}, voice))
+    )
+    (result,), (more,), (alone,) = plain["results"], whole["results"], short["results"]
+    parts = more.pop("parts")
+    assert more == result
+    assert [part["seconds"] for part in parts] == [25, 25]
+    expected = [LoudnessModel().expected(half) for half in np.array_split(samples, 2)]
+    np.testing.assert_allclose([list(part["probabilities"].values()) for part in parts], expected, atol=1e-4)
+    np.testing.assert_allclose(list(result["probabilities"].values()), np.mean(expected, axis=0), atol=1e-4)
+    assert alone["parts"] == [{"seconds": 2.0, "probabilities": alone["probabilities"]}]
+
+
 @pytest.mark.parametrize(
     ("encoding", "content_type"),
     [

@@ -158,9 +158,8 @@ class _Bars(_Lines):
         for label in self._labels:
             share = 0.0 if old else self._shown.get(label, 0.0)
             view.append_text(_row(label, share, width, best=label == best and not old, ascii_only=ascii_only))
-        if self._adapting:
-            view.append(f"{adapted_to(self._last.adapted_s)}; ", style="dim")
-        view.append("Ctrl-C ends", style="dim")
+        known = f"{adapted_to(self._last.adapted_s)}; " if self._adapting else ""
+        view.append(f"{known}Ctrl-C ends", style="dim")
         return view
 
 

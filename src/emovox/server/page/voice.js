@@ -1,6 +1,8 @@
 // What is known of a voice, and probabilities measured from it: emovox.inference.log_ratios, in JavaScript. The graph
 // takes a reference, too, but onnxruntime-web cannot give it one; logits are linear, so that probabilities suffice.
 
+import { EmovoxError } from "./errors.js";
+
 /** Seconds of speech that count as one clip, and clips that the default reference weighs as much as. */
 const CLIP_S = 3;
 const PRIOR_CLIPS = 1;
@@ -29,6 +31,10 @@ export class Voice {
     this.halfLife = halfLife;
     this.#sum = new Float64Array(labels.length);
     if (!reference) return;
+    if (!labels.every((label) => Number.isFinite(reference.log_ratios[label]))) {
+      const remedy = "Begin with adapt: true.";
+      throw new EmovoxError("The reference is of a model with other labels.", { code: "other_model", remedy });
+    }
     this.seconds = reference.seconds;
     this.#weight = reference.weight_s;
     labels.forEach((label, index) => {
