@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,16 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Playwright
 
 
+PATIENCE_MS = 60_000
+"""How long a page may take to do as expected: a busy machine is slow, not wrong."""
+
+
 def chromium_path() -> str:
-    """Where Chromium is; tests that need it are skipped without it."""
+    """Where Chromium is; without it, tests that need it are skipped, or fail where CI is set."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
-        pytest.skip("Chromium is not installed (apt-get install chromium)")
+        missing = pytest.fail if os.environ.get("CI") else pytest.skip
+        missing("Chromium is not installed (apt-get install chromium)")
     return path
 
 
@@ -27,6 +33,7 @@ def playwright() -> Iterator[Playwright]:
     """Start Playwright; one at a time in a process."""
     sync_api = pytest.importorskip("playwright.sync_api")
     chromium_path()
+    sync_api.expect.set_options(timeout=PATIENCE_MS)
     with sync_api.sync_playwright() as started:
         yield started
 
@@ -49,6 +56,12 @@ def browser(driver: Playwright, *, microphone: Path | None = None, allowed: bool
         yield started
     finally:
         started.close()
+
+
+def choose_files(page: Page, *paths: Path) -> None:
+    """Choose recordings as soon as the page lets people."""
+    page.locator("#ways:not([inert])").wait_for(timeout=PATIENCE_MS)
+    page.set_input_files("#files", [str(path) for path in paths])
 
 
 class Watched:

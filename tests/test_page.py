@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import soundfile
-from browser import Watched, browser, playwright
+from browser import Watched, browser, choose_files, playwright
 
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("fastapi")
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 Open = Callable[..., Watched]
-PATIENCE_MS = 30_000
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +87,9 @@ def open_page(chromium: Browser, service: Service) -> Iterator[Open]:
 
 
 def choose(page: Page, paths: list[Path]) -> None:
-    page.set_input_files("#files", [str(path) for path in paths])
+    choose_files(page, *paths)
     expect(page.locator("#recordings .file")).to_have_count(len(paths))
-    expect(page.locator("#recordings progress")).to_have_count(0, timeout=PATIENCE_MS)
+    expect(page.locator("#recordings progress")).to_have_count(0)
 
 
 def download(page: Page, button: str) -> str:
@@ -176,31 +175,31 @@ def test_drop(open_page: Open, recordings: list[Path]) -> None:
     expect(page.get_by_text("Let go to listen")).to_be_visible()
     page.dispatch_event("#main", "drop", {"dataTransfer": handle})
     expect(page.get_by_text("Let go to listen")).to_be_hidden()
-    expect(page.locator(".file .verdict b")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator(".file .verdict b")).to_be_visible()
 
 
 def test_speak_and_watch(open_page: Open, service: Service) -> None:
     watched = open_page()
     page = watched.page
     page.get_by_role("button", name="Speak").click()
-    expect(page.get_by_role("button", name="Stop")).to_be_visible(timeout=PATIENCE_MS)
-    expect(page.locator("#now b")).to_be_visible(timeout=PATIENCE_MS)  # bars move while somebody speaks
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    expect(page.locator("#now b")).to_be_visible()  # bars move while somebody speaks
     shares = page.locator("#bars .fill").evaluate_all(
         "fills => fills.map(fill => Number(fill.style.getPropertyValue('--share')))"
     )
     assert sum(shares) == pytest.approx(1, abs=1e-3)
     row = page.locator("#utterances li").last
-    expect(row).to_be_visible(timeout=PATIENCE_MS)
+    expect(row).to_be_visible()
     expect(page.get_by_role("log")).to_contain_text("%")  # said by screen readers, once for each utterance
     drawn = page.locator("#lanes").evaluate(
         "canvas => new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size"
     )
     assert drawn > 20
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_role("button", name="Speak again")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("button", name="Speak again")).to_be_visible()
     row.get_by_role("button").click()
     expect(row.get_by_role("button")).to_have_class(re.compile("playing"))
-    expect(row.get_by_role("button")).not_to_have_class(re.compile("playing"), timeout=PATIENCE_MS)  # it ends
+    expect(row.get_by_role("button")).not_to_have_class(re.compile("playing"))  # it ends
 
     document = json.loads(download(page, "JSON of the utterances"))
     assert [item["index"] for item in document["utterances"]] == list(range(len(document["utterances"])))
@@ -229,9 +228,9 @@ def test_keyboard_alone(open_page: Open, recordings: list[Path]) -> None:
     tab_to("input[value=server]")
     tab_to("#speak")
     page.keyboard.press("Enter")
-    expect(page.locator("#speak-word")).to_have_text("Stop", timeout=PATIENCE_MS)
+    expect(page.locator("#speak-word")).to_have_text("Stop")
     page.keyboard.press("Space")
-    expect(page.locator("#speak-word")).to_have_text("Speak again", timeout=PATIENCE_MS)
+    expect(page.locator("#speak-word")).to_have_text("Speak again")
     tab_to("#files")
     page.keyboard.press("Enter")
     for _ in range(50):
@@ -240,7 +239,7 @@ def test_keyboard_alone(open_page: Open, recordings: list[Path]) -> None:
         page.wait_for_timeout(100)
     (chooser,) = choosers
     chooser.set_files(str(recordings[2]))
-    expect(page.locator("#recordings progress")).to_have_count(0, timeout=PATIENCE_MS)
+    expect(page.locator("#recordings progress")).to_have_count(0)
     tab_to(".over-time canvas")
     slider = page.locator(".over-time canvas")
     page.keyboard.press("ArrowRight")
@@ -255,7 +254,7 @@ def test_phone(open_page: Open, recordings: list[Path]) -> None:
     page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=2).page
     choose(page, recordings)
     page.get_by_role("button", name="Speak").tap()
-    expect(page.locator("#utterances li").first).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("#utterances li").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     small = page.locator("button:visible, label.button:visible").evaluate_all(
         "all => all.map(one => one.getBoundingClientRect()).filter(box => box.height < 36 || box.width < 36).length"
@@ -324,7 +323,7 @@ def test_microphone_denied(service: Service, driver: Playwright) -> None:
         page.goto(service.url)
         page.get_by_role("button", name="Speak").click()
         alert = page.get_by_role("alert")
-        expect(alert).to_contain_text("The microphone is blocked", timeout=PATIENCE_MS)
+        expect(alert).to_contain_text("The microphone is blocked")
         expect(alert).to_contain_text("Allow it")
         expect(page.get_by_role("button", name="Speak")).to_be_enabled()
         page.get_by_role("button", name="Close this message").click()
@@ -359,5 +358,5 @@ def test_key(open_page: Open, recordings: list[Path], tmp_path: Path) -> None:
         choose(page, recordings[:1])
         expect(page.locator(".file .verdict b")).to_be_visible()
         page.get_by_role("button", name="Speak").click()
-        expect(page.locator("#utterances li").first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.locator("#utterances li").first).to_be_visible()
         page.close()

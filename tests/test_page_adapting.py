@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from adaptable import AdaptableModel, write_adaptable_bundle
-from browser import Watched, browser, playwright
+from browser import Watched, browser, choose_files, playwright
 
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("fastapi")
@@ -30,7 +30,6 @@ from emovox.inference.utterances import Utterance
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_MS = 30_000
 MODES = ("server", "private")
 
 
@@ -82,7 +81,7 @@ def watched(chromium: Browser, service: Service) -> Iterator[Watched]:
 def choose(page: Page, mode: str) -> None:
     if mode == "private":
         page.get_by_role("radio", name="Private").check()
-        expect(page.locator("#status")).to_have_text("Private: sound stays in this browser.", timeout=PATIENCE_MS)
+        expect(page.locator("#status")).to_have_text("Private: sound stays in this browser.")
 
 
 def download(page: Page, button: str) -> Any:
@@ -156,25 +155,25 @@ def test_the_page_adapts_to_a_voice_and_begins_anew(watched: Watched, mode: str)
     expect(note).to_contain_text("Adapted to nothing yet")
     rows = page.locator("#utterances li")
     page.get_by_role("button", name="Speak").click()
-    expect(note).to_have_text(re.compile(r"Adapted to [1-9]\d* s of this voice"), timeout=PATIENCE_MS)
-    expect(rows.nth(1)).to_be_visible(timeout=PATIENCE_MS)
+    expect(note).to_have_text(re.compile(r"Adapted to [1-9]\d* s of this voice"))
+    expect(rows.nth(1)).to_be_visible()
     expect(rows.last).to_contain_text("unadapted")
     expect(rows.first).to_contain_text(re.compile(r"adapted to \d+ s"))
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_role("button", name="Speak again")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("button", name="Speak again")).to_be_visible()
 
     before = rows.count()
     page.get_by_role("button", name="Speak again").click()  # it still knows the voice
-    expect(rows).not_to_have_count(before, timeout=PATIENCE_MS)
+    expect(rows).not_to_have_count(before)
     expect(rows.first).to_contain_text(re.compile(r"adapted to \d+ s"))
     page.get_by_role("button", name="Start again").click()  # another one speaks
     expect(note).to_contain_text("Adapted to nothing yet")
-    expect(page.get_by_role("button", name="Stop")).to_be_visible(timeout=PATIENCE_MS)
-    expect(note).to_have_text(re.compile(r"Adapted to [1-9]\d* s of this voice"), timeout=PATIENCE_MS)
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    expect(note).to_have_text(re.compile(r"Adapted to [1-9]\d* s of this voice"))
     expect(rows.first).to_contain_text("unadapted")
     switch.uncheck()
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_role("button", name="Speak again")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("button", name="Speak again")).to_be_visible()
     said = download(page, "JSON of the utterances")["utterances"]
     assert [item["adapted_s"] for item in said].count(0) >= 2
     assert max(item["adapted_s"] for item in said) > 2
@@ -193,8 +192,8 @@ def test_recordings_are_measured_from_what_they_share(
     paths = [tmp_path / f"{number}.wav" for number in range(5)]
     for path, samples in zip(paths, [clips[0][:7_000], *clips], strict=True):
         soundfile.write(path, samples, RATE, "PCM_16")
-    page.set_input_files("#files", [str(path) for path in paths])
-    expect(page.locator("#recordings progress")).to_have_count(0, timeout=PATIENCE_MS)
+    choose_files(page, *paths)
+    expect(page.locator("#recordings progress")).to_have_count(0)
     switch = page.get_by_role("switch", name="Adapt to these recordings")
     expect(page.locator(".file h3").first).to_contain_text("unadapted")
     recognizer = Recognizer(model)
@@ -216,8 +215,8 @@ def test_recordings_are_measured_from_what_they_share(
         page.get_by_role("button", name="CSV of the recordings").click()
     assert "adapted_clips" in Path(loading.value.path()).read_text().splitlines()[0]
     page.get_by_role("button", name="Clear all recordings").click()
-    page.set_input_files("#files", str(paths[0]))
-    expect(page.locator("#recordings progress")).to_have_count(0, timeout=PATIENCE_MS)
+    choose_files(page, paths[0])
+    expect(page.locator("#recordings progress")).to_have_count(0)
     expect(switch).to_be_hidden()  # one is not enough
 
 
@@ -227,8 +226,8 @@ def test_emotions_over_time_are_measured_too(
     page = watched.page
     long = np.concatenate([np.tile(clips[0], 3)[: 5 * RATE], clips[2]])
     soundfile.write(tmp_path / "long.flac", long, RATE)
-    page.set_input_files("#files", str(tmp_path / "long.flac"))
-    expect(page.locator("#recordings progress")).to_have_count(0, timeout=PATIENCE_MS)
+    choose_files(page, tmp_path / "long.flac")
+    expect(page.locator("#recordings progress")).to_have_count(0)
     plain = download(page, "JSON of the recordings")["results"][0]
     page.get_by_role("switch", name="Adapt to these recordings").check()
     expect(page.locator(".file h3")).to_contain_text(re.compile(r"adapted to \d+ clips"))
@@ -254,8 +253,8 @@ def test_a_model_that_cannot_adapt_offers_nothing_of_it(
         expect(page.locator("#adapt")).to_be_hidden()
         for number in range(2):
             soundfile.write(tmp_path / f"{number}.wav", clips[number], RATE, "PCM_16")
-        page.set_input_files("#files", [str(tmp_path / "0.wav"), str(tmp_path / "1.wav")])
-        expect(page.locator("#recordings progress")).to_have_count(0, timeout=PATIENCE_MS)
+        choose_files(page, tmp_path / "0.wav", tmp_path / "1.wav")
+        expect(page.locator("#recordings progress")).to_have_count(0)
         expect(page.locator("#adapt-files")).to_be_hidden()
         expect(page.locator(".file h3").first).not_to_contain_text("unadapted")
         codes = page.evaluate(HEAR + "return [await hear(engines[0], true), await hear(engines[1], true)]; }", "")

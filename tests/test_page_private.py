@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from browser import Watched, browser, playwright
+from browser import Watched, browser, choose_files, playwright
 
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("fastapi")
@@ -30,7 +30,6 @@ from emovox.inference.stream import timeline
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_MS = 60_000
 SPOKEN_S = 1.2
 
 
@@ -276,18 +275,18 @@ def test_nothing_leaves_the_browser(chromium: Browser, service: Service, clip: n
     page.on("websocket", lambda socket: sockets.append(socket.url))
     page.goto(service.url)
     page.get_by_role("radio", name="Private").check()
-    expect(page.locator("#status")).to_have_text("Private: sound stays in this browser.", timeout=PATIENCE_MS)
+    expect(page.locator("#status")).to_have_text("Private: sound stays in this browser.")
     expect(page.locator("#loading")).to_be_hidden()
     watched.requests.clear()
 
-    page.set_input_files("#files", str(tmp_path / "mine.wav"))
-    expect(page.locator(".file .verdict b")).to_have_text(str(expected.emotion), timeout=PATIENCE_MS)
+    choose_files(page, tmp_path / "mine.wav")
+    expect(page.locator(".file .verdict b")).to_have_text(str(expected.emotion))
     expect(page.locator(".file h3")).to_contain_text("in this browser")
     page.get_by_role("button", name="Speak").click()
-    expect(page.locator("#now b")).to_be_visible(timeout=PATIENCE_MS)
-    expect(page.locator("#utterances li").first).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("#now b")).to_be_visible()
+    expect(page.locator("#utterances li").first).to_be_visible()
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_role("button", name="Speak again")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("button", name="Speak again")).to_be_visible()
     with page.expect_download() as loading:
         page.get_by_role("button", name="JSON of the recordings").click()
     result = json.loads(Path(loading.value.path()).read_text())["results"][0]
@@ -312,7 +311,7 @@ def test_loading_shows_how_far_it_is_and_can_be_stopped(chromium: Browser, servi
     expect(page.locator("#model-panels .card")).to_have_count(3)
     session.send("Network.emulateNetworkConditions", slow)
     page.get_by_role("radio", name="Private").check()
-    expect(page.locator("#loading-text")).to_have_text(re.compile(r"^[1-9]\d* of 2\d MB"), timeout=PATIENCE_MS)
+    expect(page.locator("#loading-text")).to_have_text(re.compile(r"^[1-9]\d* of 2\d MB"))
     assert 0 < float(page.locator("#loading-bar").get_attribute("value") or 0) < 1
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("#loading")).to_be_hidden()
@@ -326,6 +325,6 @@ def test_what_cannot_be_loaded_is_said(chromium: Browser, service: Service) -> N
     page.route("**/v1/models/*.onnx", lambda route: route.fulfill(**refused))
     page.goto(service.url)
     page.get_by_role("radio", name="Private").click()  # `check` fails if the page goes back before it has looked
-    expect(page.get_by_role("alert")).to_contain_text("The model could not be loaded", timeout=PATIENCE_MS)
+    expect(page.get_by_role("alert")).to_contain_text("The model could not be loaded")
     expect(page.get_by_role("radio", name="This server")).to_be_checked()
     page.close()
