@@ -7,10 +7,10 @@ CORPORA ?= ../shared/corpora
 WEIGHTS ?= ../shared/weights/whisper-base-encoder-3.safetensors
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help demo test lint fast bundle constraints clean
+.PHONY: help demo test lint fast bundle bundle-small constraints clean
 
 help:  ## Show the targets.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 demo: $(VENV)/.train  ## Install, predict real recordings, compare the eight classical models, write a report.
 	$(BIN)/emovox demo $(if $(wildcard $(CORPORA)),--corpora $(CORPORA))
@@ -40,6 +40,10 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 bundle: $(VENV)/.test  ## Train the packaged model again.
 	$(BIN)/emovox train speechnet --corpora $(CORPORA) --set weights=$(WEIGHTS) --protocol speaker --protocol corpus \
 	  --name emovox-base --run runs/base --out src/emovox/data/emovox-base.onnx
+
+bundle-small: $(VENV)/.test  ## Train the small packaged model again; a run that was broken off goes on.
+	$(BIN)/emovox train speechnet-small --corpora $(CORPORA) --set weights=$(WEIGHTS) --protocol speaker \
+	  --name emovox-small --run runs/small --out src/emovox/data/emovox-small.onnx
 
 constraints: $(VENV)/.test  ## Pin what is installed now.
 	$(PIP) freeze --exclude-editable | sed -E 's/\+cpu//' | grep -v ' @ ' > constraints.txt

@@ -27,6 +27,7 @@ title = "A made-up study"
 corpora = ["emodb", "ravdess", "tess", "esd", "custom"]
 labels = "seven"
 results = "results"
+remarks = ["Recorded in a lift."]
 """
 PARTS = {
     "classical": """

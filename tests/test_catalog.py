@@ -25,7 +25,7 @@ NETWORKS = [f"cnn-{number}" for number in range(1, 5)] + [f"cnn-lstm-{number}" f
 
 def test_the_catalogue_holds_every_model_of_the_study_in_its_order():
     scaled = [f"{name}-scaled" for name in CLASSICAL]
-    assert list(CATALOG) == [*CLASSICAL, *scaled, *BASELINES, *NETWORKS, "two-branch", "speechnet"]
+    assert list(CATALOG) == [*CLASSICAL, *scaled, *BASELINES, *NETWORKS, "two-branch", "speechnet", "speechnet-small"]
 
 
 @pytest.mark.parametrize("name", BASELINES)

@@ -126,6 +126,22 @@ def test_new_features_make_new_cells(tmp_path: Path) -> None:
     assert all(before[name] != when for name, when in mtimes(tmp_path).items())
 
 
+def test_the_recipe_of_a_model_is_kept_and_no_older_cell_is_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Tree(DecisionTreeClassifier):  # type: ignore[misc]
+        recipe = "2"
+
+    inputs = made_up_inputs()
+    evaluate(["decision-tree"], inputs, [SpeakerFolds()], out=tmp_path)
+    before = mtimes(tmp_path)
+    monkeypatch.setattr(tasks, "create", lambda name, *, seed, **parameters: Tree(random_state=seed))
+    evaluate(["decision-tree"], inputs, [SpeakerFolds(), RandomSplit()], out=tmp_path)
+    assert before.items() <= mtimes(tmp_path).items()
+    recipes = {cell.key.protocol: cell.details.get("recipe") for cell in CellStore(tmp_path).cells()}
+    assert recipes == {"speaker-5": None, "random-25": "2"}
+
+
 def test_a_file_among_the_parameters_is_known_by_its_path_but_only_named(tmp_path: Path) -> None:
     choices = [ModelChoice("svc", {"kernel": f"/{folder}/weights.bin"}) for folder in ("a", "b")]
     assert choices[0].title == choices[1].title == "svc(kernel=weights.bin)"

@@ -111,10 +111,12 @@ def test_the_front_states_the_gap_and_what_is_missing(whole_study: StudyResults,
             for title in [title_of(name, protocol)]
         ]
         assert f"{share(float(np.median(reached)))} %" in head.finding
-    assert "6 models of the study" in head.finding
+    assert "the median UAR of the study's 6 models" in head.finding
     assert "guessing gives 14.3 %" in head.finding
-    assert head.warnings == [note for note in head.warnings if "ESD and CUSTOM are absent" in note]
-    (absent, left) = front(partial_study).warnings
+    remark, *notes = head.warnings
+    assert remark == "Recorded in a lift."
+    assert notes == [note for note in notes if "ESD and CUSTOM are absent" in note]
+    _, absent, left = front(partial_study).warnings
     assert "ESD and CUSTOM" in absent
     done, planned = re.search(r"Not finished yet: (\d+) of (\d+) cells, of which 5 failed", left).groups()  # type: ignore[union-attr]
     assert int(planned) == len({one.task.key for plan in partial_study.plans for one in plan.cells})

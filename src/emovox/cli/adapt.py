@@ -29,7 +29,13 @@ def adapt(
     clips: Annotated[list[str], typer.Argument(help="Recordings, folders of them, or - for one on stdin.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Reference to write, by custom .npz.")],
     model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="FILE|NAME", help="Bundle to adapt. (default: emovox-base)")
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="FILE|NAME",
+            help="Bundle to adapt: its file, or a name of `emovox models list`. (default: emovox-base)",
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
     jobs: Annotated[

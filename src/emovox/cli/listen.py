@@ -44,7 +44,13 @@ def listen(
         typer.Option(metavar="NAME|NUMBER", help="Microphone to use. (default: the system's)", show_default=False),
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="FILE|NAME", help="Bundle to use. (default: emovox-base)")
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="FILE|NAME",
+            help="Bundle to use: its file, or a name of `emovox models list`. (default: emovox-base)",
+        ),
     ] = None,
     adapt: Annotated[
         bool, typer.Option("--adapt", help="Get used to the voice: measure each utterance from those before it.")

@@ -82,7 +82,7 @@ def _print_tables(rows: list[dict[str, Any]], bundles: list[dict[str, Any]]) -> 
         _print_table(title, ["name", *counts.values(), "layers" if counts else "model"], lines)
     if bundles:
         lines = [[f"{bundle['name']} {bundle['version']}", _describe(bundle)] for bundle in bundles]
-        _print_table("Trained models at hand", ["name", "model"], lines)
+        _print_table("Trained models at hand (--model NAME)", ["name", "model"], lines)
     common.warn("Parameters: with a head for 7 emotions, with the study's head of 8 units, and as it published them.")
 
 

@@ -50,7 +50,13 @@ class _Windows:
 def predict(
     paths: Annotated[list[str], typer.Argument(help="Recordings, folders of them, or - for one on stdin.")],
     model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="FILE|NAME", help="Bundle to use. (default: emovox-base)")
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="FILE|NAME",
+            help="Bundle to use: its file, or a name of `emovox models list`. (default: emovox-base)",
+        ),
     ] = None,
     output: Annotated[Format, typer.Option("--format", "-f", help="How to print the result.")] = Format.TABLE,
     timeline: Annotated[

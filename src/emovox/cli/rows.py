@@ -17,6 +17,8 @@ from emovox.errors import ManifestError, ParameterError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.progress import TaskID
+
     from emovox.evaluation.inputs import Inputs
     from emovox.manifest import Selection
 
@@ -115,6 +117,26 @@ def cells_shown(title: str = "Evaluating") -> Iterator[Callable[[int, int, str],
             bars.update(task, completed=done, total=total, description=f"{title} {name}".rstrip())
 
         yield advance
+
+
+@contextmanager
+def training_shown(name: str) -> Iterator[tuple[Callable[[int, int, str], None], Callable[[int, int], None]]]:
+    """Show how a model is measured and how it learns, each from when it begins.
+
+    The first is told (done, total, title of what is done), the second (done, total).
+    """
+    with common.progress() as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int, title: str) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=None)
+            bars.update(tasks[what], completed=done, total=total, description=f"{what} {title}".rstrip())
+
+        yield (
+            lambda done, total, title: show(f"Measuring {name}", done, total, title),
+            lambda done, total: show(f"Learning {name}", done, total, ""),
+        )
 
 
 def parse_parameters(items: Sequence[str] | None) -> dict[str, Any]:

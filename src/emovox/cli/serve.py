@@ -28,7 +28,12 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", metavar="FILE|NAME", help="Bundle to serve; several, the first is the default."),
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="FILE|NAME",
+            help="Bundle to serve: its file, or a name of `emovox models list`; several, the first is the default.",
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes; each has its own models and limits.")] = 1,
     threads: Annotated[

@@ -68,7 +68,7 @@ def train(
     protocols = _measuring(protocol or (["speaker"] if spec.family == MEASURED_BY_DEFAULT else ["none"]), folds)
     selection, _ = rows.load_rows(manifest, corpora, labels, mapping)
     inputs = rows.load_inputs(selection, [spec.input], jobs)
-    with rows.cells_shown(f"Measuring {spec.name}") as advance:
+    with rows.training_shown(spec.name) as (advance, learning):
         trained = train_model(
             chosen,
             inputs,
@@ -80,6 +80,7 @@ def train(
             jobs=jobs or available_cores(),
             show_epochs=common.stderr().is_terminal,
             progress=advance if protocols else None,
+            learning=learning,
         )
     _tell(trained.meta, trained)
     if not protocols:

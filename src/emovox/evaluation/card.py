@@ -81,7 +81,10 @@ def _corpora_table(corpora: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _pretrained(training: Mapping[str, Any]) -> list[str]:
     origin = training.get("pretrained")
-    return [f"Starts from pretrained weights: {origin['source']} ({origin['licence']}).", ""] if origin else []
+    if not origin:
+        return []
+    how = "Taught by a network with" if origin.get("role") == "teacher" else "Starts from"
+    return [f"{how} pretrained weights: {origin['source']} ({origin['licence']}).", ""]
 
 
 def _epochs(training: Mapping[str, Any]) -> list[str]:

@@ -61,7 +61,8 @@ class Cell:
         threads: processors that the model could use.
         provenance: see `emovox.evaluation.provenance`.
         error: None, or ``code`` and ``message`` of what went wrong.
-        details: anything else about the model: published figures, training corpora of a bundle.
+        details: anything else about the model: published figures, training corpora of a bundle, ``recipe`` (see
+            `emovox.evaluation.tasks.Outcome`).
     """
 
     key: CellKey

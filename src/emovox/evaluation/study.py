@@ -133,7 +133,7 @@ def is_done(store: CellStore, planned: Cell) -> bool:
 
 def _keep(store: CellStore, planned: Cell, task: Task, outcome: Outcome, numbers: Indices) -> None:
     details = dict(planned.details)
-    for name in ("warnings", "history", "scores"):
+    for name in ("warnings", "history", "scores", "recipe"):
         if getattr(outcome, name):
             details["training_scores" if name == "scores" else name] = getattr(outcome, name)
     cell = dataclasses.replace(

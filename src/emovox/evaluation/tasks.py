@@ -19,7 +19,7 @@ from emovox.evaluation.cells import TEST, VALIDATION, Array, CellKey
 from emovox.evaluation.hearing import heard, kind_under
 from emovox.evaluation.metrics import accuracy, confusion, uar, weighted_f1
 from emovox.evaluation.splitting import Indices
-from emovox.models.catalog import create, find
+from emovox.models.catalog import create
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +75,8 @@ class Outcome:
         scores: of the training rows, where they were predicted.
         history: of a network's epochs.
         warnings: that were raised meanwhile.
+        recipe: version of how the model learns, where its class has a ``recipe``: what changes when its code does, and
+            its parameters do not.
     """
 
     views: Mapping[str, Array] | None = None
@@ -84,6 +86,7 @@ class Outcome:
     scores: Mapping[str, float] = field(default_factory=dict)
     history: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    recipe: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +129,7 @@ def _compute(task: Task, values: Mapping[str, Array], columns: tuple[Array, ...]
     data = Data(values[task.kind], *columns)
     model = create(task.model, seed=task.key.seed, **task.parameters)
     checkpoint = None
-    if find(task.model).family == "network" and task.folder is not None:
+    if "checkpoint_dir" in model.get_params() and task.folder is not None:
         checkpoint = task.folder / f"{task.key.stem}.training"
         model.set_params(checkpoint_dir=str(checkpoint), device=task.device)
     clock = _Clock()
@@ -149,7 +152,13 @@ def _compute(task: Task, values: Mapping[str, Array], columns: tuple[Array, ...]
             views[condition] = predict(heard(values, task.kind, condition, task.sample, speakers=data.speakers))
     if checkpoint is not None:
         shutil.rmtree(checkpoint, ignore_errors=True)
-    return Outcome(views=views, seconds=clock.seconds, scores=scores, history=_history(model))
+    return Outcome(
+        views=views,
+        seconds=clock.seconds,
+        scores=scores,
+        history=_history(model),
+        recipe=str(getattr(model, "recipe", "")),
+    )
 
 
 class _Clock:

@@ -3,7 +3,7 @@
 A training has a folder (a *run*) in which everything is kept that it would be a pity to lose:
 
 - ``evaluation/``: the study that gives the recorded scores, cell by cell;
-- ``checkpoint/``: the state of a network after its last epoch;
+- ``checkpoint/``: the state of a network after its last epoch, or of a student while it is taught;
 - ``run.json``, ``inputs.npz``: what a network is trained on, so that `export_run` can make a bundle of a training that
   was broken off.
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ def train(
     jobs: int = 1,
     show_epochs: bool = False,
     progress: Progress | None = None,
+    learning: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Fit a model on all rows and write it as a bundle.
 
@@ -66,6 +67,7 @@ def train(
         jobs: processes that measure the scores.
         show_epochs: show a progress bar of a network's epochs.
         progress: as for `evaluate`, of the measuring.
+        learning: called with (done, in all) while a speechnet is fitted.
 
     Raises:
         ModelError: if the model is unknown, or cannot be fitted or exported.
@@ -97,7 +99,11 @@ def train(
     if spec.family == "network":
         meta = dataclasses.replace(meta, card=model_card(meta))
         keep_run(folder, Run(chosen.name, _plain(chosen), seed, data, fit, validation, meta))
-        model.set_params(checkpoint_dir=str(folder / CHECKPOINT), progress=show_epochs)
+        model.set_params(progress=show_epochs)
+    elif spec.family == "speechnet":
+        model.set_params(progress=learning)
+    if "checkpoint_dir" in model.get_params():
+        model.set_params(checkpoint_dir=str(folder / CHECKPOINT))
     fit_model(model, data, fit, validation)
     return write_bundle(model, target, _with_what_was_learned(meta, model))
 

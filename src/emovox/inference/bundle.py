@@ -208,7 +208,7 @@ def read_metadata(source: str | os.PathLike[str] | None = None) -> BundleMetadat
 
 
 def resolve(source: str | os.PathLike[str] | None) -> Path:
-    """Find a bundle's file from a path, a name, or None for the default one.
+    """Find a bundle's file from a path, the name of one that comes with emovox, or None for the default one.
 
     Raises:
         BundleError: ``not_found``.
@@ -216,11 +216,12 @@ def resolve(source: str | os.PathLike[str] | None) -> Path:
     if source is None:
         source = DEFAULT_BUNDLE
     path = Path(source)
-    if path.exists():
-        return path
     named = packaged_bundles()
-    if isinstance(source, str) and source in named:
-        return named[source]
+    packaged = named.get(source) if isinstance(source, str) else None
+    if path.exists() and (packaged is None or not path.is_dir()):  # a folder of that name is meant by nobody
+        return path
+    if packaged is not None:
+        return packaged
     names = f", or one of: {', '.join(named)}" if named else ""
     raise BundleError(
         "no such bundle file and no bundle of that name",

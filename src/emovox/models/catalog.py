@@ -147,17 +147,24 @@ def _network_specs() -> list[ModelSpec]:
     ]
 
 
-_SPEECHNET = ModelSpec(
-    name="speechnet",
-    family="speechnet",
-    input="waveform",
-    summary="spectrogram network on the waveform, the model behind `emovox predict`",
-    extra="deep",
-    factory="emovox.models.speechnet:SpeechNet",
+_SPEECHNETS = tuple(
+    ModelSpec(name=name, family="speechnet", input="waveform", summary=summary, extra="deep", factory=factory)
+    for name, summary, factory in (
+        (
+            "speechnet",
+            "spectrogram network on the waveform, the model behind `emovox predict`",
+            "emovox.models.speechnet:SpeechNet",
+        ),
+        (
+            "speechnet-small",
+            "an eighth of its size: a convolutional network that the trunk of speechnet teaches",
+            "emovox.models.speechnet_small:SmallSpeechNet",
+        ),
+    )
 )
 
-CATALOG: Mapping[str, ModelSpec] = {spec.name: spec for spec in (*_classical_specs(), *_network_specs(), _SPEECHNET)}
-"""Every model by name: classical, classical with scaling, baselines, networks, speechnet."""
+CATALOG: Mapping[str, ModelSpec] = {spec.name: spec for spec in (*_classical_specs(), *_network_specs(), *_SPEECHNETS)}
+"""Every model by name: classical, classical with scaling, baselines, networks, speechnet and its small student."""
 
 
 def find(name: str) -> ModelSpec:

@@ -46,12 +46,19 @@ class EmbeddingCache:
             clip: shape (samples,).
             compute: called with the clip and a seed that depends on nothing but key and content.
         """
-        name = hashlib.sha256(self.key.encode() + np.ascontiguousarray(clip, dtype=np.float32).tobytes()).digest()
+        name = self._name(clip)
         found = self._read(name)
         if found is None:
-            found = np.ascontiguousarray(compute(clip, int.from_bytes(name[:4], "little")), dtype=np.float32)
+            found = np.ascontiguousarray(compute(clip, _seed(name)), dtype=np.float32)
             self._write(name, found)
         return found
+
+    def seed(self, clip: Samples) -> int:
+        """Give the seed that `get` calls `compute` with."""
+        return _seed(self._name(clip))
+
+    def _name(self, clip: Samples) -> bytes:
+        return hashlib.sha256(self.key.encode() + np.ascontiguousarray(clip, dtype=np.float32).tobytes()).digest()
 
     def _read(self, name: bytes) -> Embedding | None:
         if self._file is None or not self._file.is_file():
@@ -86,3 +93,7 @@ class EmbeddingCache:
     def _give_up(self, error: Exception) -> None:
         logger.warning("embeddings are not kept: %s: %s", self._file, error)
         self._file = None
+
+
+def _seed(name: bytes) -> int:
+    return int.from_bytes(name[:4], "little")

@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 
 from emovox.errors import ModelError
 
-SMALLEST_WORTH_PACKING = 4_096
+SMALLEST_WORTH_PACKING = 1_024
 """Tensors with fewer values stay as they are."""
 
 
@@ -30,9 +30,11 @@ def pack_weights(model: onnx.ModelProto, *, bits: int = 8) -> onnx.ModelProto:
         The same model.
     """
     graph = model.graph
+    inputs = {item.name for item in graph.input}  # their defaults have to stay what callers may override
     kept, added, nodes = [], [], []
     for tensor in graph.initializer:
-        packed = _pack(numpy_helper.to_array(tensor), bits) if _is_candidate(tensor) else None
+        worth = tensor.name not in inputs and _is_candidate(tensor)
+        packed = _pack(numpy_helper.to_array(tensor), bits) if worth else None
         if packed is None:
             kept.append(tensor)
             continue

@@ -1,9 +1,9 @@
 """speechnet: a pretrained spectrogram network that works on voices it has never heard.
 
 Waveform -> log-mel spectrogram, quiet ends left out -> the first blocks of Whisper's encoder (frozen) -> mean over time
-of some blocks -> linear discriminant -> temperature. The trunk stays as it was pretrained, so that a few thousand clips
-cannot bend it towards their speakers; what is learned is one linear layer, from each clip and augmented versions of it,
-each as it is and relative to its speaker.
+of some blocks -> linear discriminant -> temperature -> less certainty where nobody speaks. The trunk stays as it was
+pretrained, so that a few thousand clips cannot bend it towards their speakers; what is learned is one linear layer,
+from each clip and augmented versions of it, each as it is and relative to its speaker.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
@@ -25,6 +24,8 @@ from emovox.audio import Samples
 from emovox.errors import MissingExtraError, ModelError, ParameterError
 from emovox.models.discriminant import Discriminant, fit_discriminant
 from emovox.models.embeddings import EmbeddingCache
+from emovox.models.temperature import likeliest_temperature, softmax
+from emovox.models.voice_gate import LEAST, VoiceGate, fit_voice_gate
 
 if TYPE_CHECKING:
     import onnx
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 MAX_SECONDS = 10.0
 """Longest clip in one call, about the longest that it was trained on; of longer recordings parts are averaged."""
+
+BACKGROUND_SOUNDS = 50
+"""Sounds of each kind, of `emovox.models.background`, that are learned as what is no voice."""
 
 
 class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -55,8 +59,12 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes_: emotions, sorted.
         temperature_: by which logits are divided; from held-out training speakers, 1.0 where `fit` knew none.
         layer_: the linear layer. Its `mean` is taken from every embedding, and is the default reference.
+        gate_: tells how far a clip is a voice.
         pretrained_: where the trunk's weights come from, and their licence.
     """
+
+    recipe = "3"
+    """Raised whenever the same data give another model."""
 
     def __init__(
         self,
@@ -96,20 +104,13 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 relative to its speaker, and the temperature is found.
             corpora: corpus of each clip, shape (n,). Emotions count alike in each corpus, and corpora alike.
         """
-        targets = np.asarray(y)
-        speakers, origins = (None if given is None else np.asarray(given) for given in (groups, corpora))
-        if any(len(given) != len(X) for given in (targets, speakers, origins) if given is not None):
-            raise ParameterError(f"{len(X)} clips, {len(targets)} labels: speakers and corpora must be as many")
-        if not 0 < self.shrinkage <= 1:
-            raise ParameterError(f"shrinkage must lie above 0 and at most at 1, got {self.shrinkage}")
-        self.classes_ = np.unique(targets)
-        if len(self.classes_) < 2:
-            raise ParameterError("at least two emotions are needed to learn from")
-        self.trunk_ = self._build_trunk()
+        targets, speakers, origins = self._check(X, y, groups, corpora)
+        self.trunk_: torch.nn.Module = self._build_trunk()
         embedded = np.stack([self._embed(X, view=view, of=self.views + 1) for view in range(self.views + 1)], axis=1)
-        weight = _balance(targets, origins)
+        weight = balance(targets, origins)
         self.temperature_ = self._find_temperature(embedded, targets, speakers, weight)
         self.layer_ = self._fit_layer(embedded, targets, speakers, weight)
+        self.gate_ = self._fit_gate(embedded, targets, weight)
         return self
 
     def embed(self, X: Sequence[Samples]) -> Floats:
@@ -118,7 +119,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self._embed(X) - self.layer_.mean)
 
     def decision_function(self, X: Sequence[Samples], *, references: Floats | None = None) -> Floats:
-        """Give calibrated logits.
+        """Give calibrated logits, as of a voice.
 
         Args:
             X: clips, each float32 of shape (samples,) at 16 kHz.
@@ -134,13 +135,18 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.layer_.logits(embedded + self.layer_.mean) / self.temperature_)
 
     def predict_proba(self, X: Sequence[Samples], *, references: Floats | None = None) -> Floats:
-        """Give probabilities, shape (n, classes), columns in the order of `classes_`; as `decision_function`."""
-        return _softmax(self.decision_function(X, references=references))
+        """Give probabilities, shape (n, classes), columns in the order of `classes_`; as `decision_function`.
+
+        As far as a clip is no voice, whatever is adapted, all emotions are alike likely.
+        """
+        voice = self.gate_.voice(self.embed(X))[:, None]
+        told = softmax(self.decision_function(X, references=references))
+        return np.asarray(voice * told + (1 - voice) / len(self.classes_))
 
     def neutral_probabilities(self) -> Floats:
         """Give the probabilities of an embedding that is the default reference, shape (classes,)."""
         check_is_fitted(self)
-        return np.asarray(_softmax(self.layer_.intercept[None] / self.temperature_)[0])
+        return np.asarray(softmax(self.layer_.intercept[None] / self.temperature_)[0])
 
     def predict(self, X: Sequence[Samples]) -> npt.NDArray[Any]:
         """Give the likeliest emotion of each clip, shape (n,)."""
@@ -183,6 +189,26 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         pack_fourier_basis(model, name="trunk.front_end.basis", n_fft=N_FFT)
         return pack_weights(model, bits=self.weight_bits) if self.weight_bits else model
 
+    @property
+    def _pooled(self) -> Sequence[int]:
+        """The states of `trunk_`, counted from 1, that are pooled."""
+        return self.pooled_blocks
+
+    def _check(
+        self, X: Sequence[Samples], y: npt.ArrayLike, groups: npt.ArrayLike | None, corpora: npt.ArrayLike | None
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None, npt.NDArray[Any] | None]:
+        """Give labels, speakers and corpora as arrays, and set `classes_`."""
+        targets = np.asarray(y)
+        speakers, origins = (None if given is None else np.asarray(given) for given in (groups, corpora))
+        if any(len(given) != len(X) for given in (targets, speakers, origins) if given is not None):
+            raise ParameterError(f"{len(X)} clips, {len(targets)} labels: speakers and corpora must be as many")
+        if not 0 < self.shrinkage <= 1:
+            raise ParameterError(f"shrinkage must lie above 0 and at most at 1, got {self.shrinkage}")
+        self.classes_ = np.unique(targets)
+        if len(self.classes_) < 2:
+            raise ParameterError("at least two emotions are needed to learn from")
+        return targets, speakers, origins
+
     def _build_trunk(self) -> Trunk:
         if self.weights is None:
             raise ModelError(
@@ -201,40 +227,39 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return trunk
 
     def _embed(self, X: Sequence[Samples], *, view: int = 0, of: int = 1) -> Floats:
-        """Embed each clip (view 0) or an augmented version of it (views 1 to `of` - 1)."""
+        """Embed each clip (view 0) or an augmented version of it (views 1 to `of` - 1); of 0 views nothing is told."""
         import torch
 
+        from emovox.models.threads import in_threads
+        from emovox.models.whisper import pool
+
+        cache, augment = self._view(view)
+
+        def compute(clip: Samples, seed: int) -> npt.NDArray[np.float32]:
+            sound = np.array(augment(clip, seed), dtype=np.float32)
+            with torch.inference_mode():
+                states, kept = self.trunk_(torch.from_numpy(sound)[None])
+                pooled: npt.NDArray[np.float32] = pool(states, kept, self._pooled)[0].numpy()
+            return pooled
+
+        def told(done: int) -> None:
+            if self.progress is not None and of:
+                self.progress(view * len(X) + done, of * len(X))
+
+        return np.stack(in_threads(lambda clip: cache.get(clip, compute), X, done=told))
+
+    def _view(self, view: int) -> tuple[EmbeddingCache, Callable[[Samples, int], Samples]]:
+        """Say where embeddings of a view are kept, and what makes it of a clip and the seed that the cache gives."""
         from emovox.models.whisper import digest
 
-        key = f"speechnet-2/{digest(self.trunk_.state_dict())}/{','.join(map(str, self.pooled_blocks))}"
+        key = f"speechnet-2/{digest(self.trunk_.state_dict())}/{','.join(map(str, self._pooled))}"
         augment: Callable[[Samples, int], Samples] = _unchanged
         if view:
             from emovox.models.augment import AUGMENT_VERSION, Augmenter
 
             key += f"/augment-{AUGMENT_VERSION}/{self.random_state}/{view}"
             augment = Augmenter()
-        cache = EmbeddingCache(self.cache_dir, key=key)
-
-        def compute(clip: Samples, seed: int) -> npt.NDArray[np.float32]:
-            sound = np.array(augment(clip, seed), dtype=np.float32)
-            with torch.inference_mode():
-                states, kept = self.trunk_(torch.from_numpy(sound)[None])
-                pooled: npt.NDArray[np.float32] = _pool(states, kept, self.pooled_blocks)[0].numpy()
-            return pooled
-
-        rows = []
-        threads = torch.get_num_threads()
-        # One clip a thread: clips are too short for several threads to share one well.
-        pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
-        try:
-            for row in pool.map(lambda clip: cache.get(clip, compute), X):
-                rows.append(row)
-                if self.progress is not None:
-                    self.progress(view * len(X) + len(rows), of * len(X))
-        finally:
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(threads)
-        return np.stack(rows)
+        return EmbeddingCache(self.cache_dir, key=key), augment
 
     def _fit_layer(
         self, embedded: Floats, targets: npt.NDArray[Any], speakers: npt.NDArray[Any] | None, weight: Floats
@@ -251,30 +276,51 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             shrinkage=self.shrinkage,
         )
 
+    def _fit_gate(self, embedded: Floats, targets: npt.NDArray[Any], weight: Floats) -> VoiceGate:
+        """Fit on (clips, views, size) and on sounds that are no voices; it measures what `embed` gives."""
+        from emovox.models.background import background_sounds
+
+        _, views, size = embedded.shape
+        background = self._embed(background_sounds(BACKGROUND_SOUNDS), of=0)
+        return fit_voice_gate(
+            embedded.reshape(-1, size) - self.layer_.mean,
+            np.repeat(np.searchsorted(self.classes_, targets), views),
+            np.repeat(weight, views),
+            background - self.layer_.mean,
+        )
+
     def _find_temperature(
         self, embedded: Floats, targets: npt.NDArray[Any], speakers: npt.NDArray[Any] | None, weight: Floats
     ) -> float:
-        """Choose the temperature by the likelihood of held-out speakers (Guo et al., 2017), all of them alike."""
-        if speakers is None or len(np.unique(speakers)) < 2:
+        """Find the temperature by speakers that are held out in turn; 1.0 where that cannot be."""
+        if speakers is None:
             return 1.0
-        # Shuffled, folds are even in speakers; unshuffled in clips, so that one would hold out all the small speakers.
-        folds = GroupKFold(min(3, len(np.unique(speakers))), shuffle=True, random_state=self.random_state)
         logits = np.zeros((len(targets), len(self.classes_)))
         tested = np.zeros(len(targets), dtype=bool)
-        for train, test in folds.split(targets, targets, speakers):
-            if len(np.unique(targets[train])) < len(self.classes_):
-                continue
+        for train, test in self._speaker_folds(targets, speakers):
             layer = self._fit_layer(embedded[train], targets[train], speakers[train], weight[train])
             logits[test] = layer.logits(embedded[test, 0])
             tested[test] = True
         if not tested.any():
             return 1.0
         truth = np.searchsorted(self.classes_, targets)
-        candidates = np.geomspace(0.1, 10_000.0, 501)
-        _, speaker, clips = np.unique(speakers, return_inverse=True, return_counts=True)
-        alike = 1.0 / clips[speaker.ravel()]
-        losses = [_cross_entropy(logits[tested] / t, truth[tested], alike[tested]) for t in candidates]
-        return float(candidates[int(np.argmin(losses))])
+        return likeliest_temperature(logits[tested], truth[tested], speakers[tested])
+
+    def _speaker_folds(
+        self, targets: npt.NDArray[Any], speakers: npt.NDArray[Any]
+    ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+        """Divide clips into folds of speakers, three at most; folds whose training part lacks an emotion are left out.
+
+        Yields:
+            Rows to train on, rows to test.
+        """
+        if len(np.unique(speakers)) < 2:
+            return
+        # Shuffled, folds are even in speakers; unshuffled in clips, so that one would hold out all the small speakers.
+        folds = GroupKFold(min(3, len(np.unique(speakers))), shuffle=True, random_state=self.random_state)
+        for train, test in folds.split(targets, targets, speakers):
+            if len(np.unique(targets[train])) == len(self.classes_):
+                yield train, test
 
 
 def _unchanged(clip: Samples, seed: int) -> Samples:
@@ -282,7 +328,7 @@ def _unchanged(clip: Samples, seed: int) -> Samples:
     return clip
 
 
-def _balance(targets: npt.NDArray[Any], corpora: npt.NDArray[Any] | None) -> Floats:
+def balance(targets: npt.NDArray[Any], corpora: npt.NDArray[Any] | None) -> Floats:
     """Weigh clips so that emotions count alike in each corpus, and corpora alike."""
     parts = [targets] if corpora is None else [targets, corpora]
     _, cell, size = np.unique(
@@ -292,17 +338,11 @@ def _balance(targets: npt.NDArray[Any], corpora: npt.NDArray[Any] | None) -> Flo
     return np.asarray(weight / weight.mean())
 
 
-def _pool(states: list[torch.Tensor], kept: torch.Tensor, blocks: Sequence[int]) -> torch.Tensor:
-    """Mean over the steps that count of each chosen block, side by side."""
-    import torch
-
-    share = (kept / kept.sum(dim=1, keepdim=True))[:, :, None]
-    return torch.cat([(states[block - 1] * share).sum(dim=1) for block in blocks], dim=1)
-
-
 def _whole_network(model: SpeechNet) -> torch.nn.Module:
     import torch
     from torch import nn
+
+    from emovox.models.whisper import pool
 
     class Network(nn.Module):
         mean: torch.Tensor
@@ -315,11 +355,17 @@ def _whole_network(model: SpeechNet) -> torch.nn.Module:
             self.register_buffer("mean", torch.tensor(layer.mean, dtype=torch.float32))
             self.head.weight.data = torch.tensor(layer.coef / model.temperature_, dtype=torch.float32)
             self.head.bias.data = torch.tensor(layer.intercept / model.temperature_, dtype=torch.float32)
+            coef, intercept = model.gate_.ramp()
+            self.gate = nn.Linear(len(coef), 1)
+            self.gate.weight.data = torch.tensor(coef[None], dtype=torch.float32)
+            self.gate.bias.data = torch.tensor([intercept], dtype=torch.float32)
 
         def forward(self, waveform: torch.Tensor, reference: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             states, kept = self.trunk(waveform)
-            embedding = _pool(states, kept, model.pooled_blocks) - self.mean
-            return torch.softmax(self.head(embedding - reference), dim=1), embedding
+            embedding = pool(states, kept, model._pooled) - self.mean
+            told = torch.softmax(self.head(embedding - reference), dim=1)
+            voice = self.gate(embedding).clamp(LEAST, 1.0)
+            return voice * told + (1 - voice) / told.shape[1], embedding
 
     return Network().eval()
 
@@ -333,13 +379,3 @@ def _make_optional(model: onnx.ModelProto, name: str, default: Floats) -> None:
     rows = given.type.tensor_type.shape.dim[0]
     rows.ClearField("dim_value")
     rows.dim_param = f"{name}s"
-
-
-def _softmax(logits: Floats) -> Floats:
-    exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(exponent / exponent.sum(axis=1, keepdims=True))
-
-
-def _cross_entropy(logits: Floats, truth: npt.NDArray[np.intp], weight: Floats) -> float:
-    likelihood = _softmax(logits)[np.arange(len(truth)), truth]
-    return float(np.average(-np.log(likelihood + 1e-12), weights=weight))

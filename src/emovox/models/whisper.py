@@ -185,9 +185,7 @@ def load_trunk(source: str | os.PathLike[str], *, blocks: int = 3, weight_bits: 
     trunk = Trunk(width=width, heads=width // 64, blocks=blocks)
     trunk.load_state_dict({name: tensors[name] for name in trunk.state_dict()})
     if weight_bits is not None:
-        for parameter in trunk.parameters():
-            if parameter.ndim > 1:
-                parameter.data = round_weights(parameter.data, bits=weight_bits)
+        round_matrices(trunk, bits=weight_bits)
     return trunk.eval().requires_grad_(False)
 
 
@@ -218,6 +216,28 @@ def round_weights(weights: Tensor, *, bits: int = 8) -> Tensor:
     scale = rows.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / levels
     rounded: Tensor = (rows / scale).round() * scale
     return rounded.reshape(weights.shape)
+
+
+def round_matrices(network: nn.Module, *, bits: int = 8) -> None:
+    """Round the weight matrices and filters of a network, in place; see `round_weights`."""
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            parameter.data = round_weights(parameter.data, bits=bits)
+
+
+def pool(states: Sequence[Tensor], kept: Tensor, blocks: Sequence[int]) -> Tensor:
+    """Take the mean over the steps that count of each chosen block, side by side.
+
+    Args:
+        states: of each block, shape (batch, steps, width).
+        kept: which steps count, shape (batch, steps).
+        blocks: which ones, counted from 1.
+
+    Returns:
+        Shape (batch, width * chosen blocks).
+    """
+    share = (kept / kept.sum(dim=1, keepdim=True))[:, :, None]
+    return torch.cat([(states[block - 1] * share).sum(dim=1) for block in blocks], dim=1)
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

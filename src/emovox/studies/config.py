@@ -143,6 +143,7 @@ class StudyConfig(_Strict):
         labels: a label set, or emotions with commas between.
         seeds: each gives divisions and models of its own.
         results: folder of the results, relative to the file of the study.
+        remarks: what a reader of the report must know and no data tells, such as how the recordings were encoded.
         parts: by name.
     """
 
@@ -151,6 +152,7 @@ class StudyConfig(_Strict):
     labels: str = "seven"
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [STUDY_SEED]
     results: str = "results"
+    remarks: list[str] = []
     parts: Annotated[dict[str, Part], Field(min_length=1)]
 
     @property

@@ -9,6 +9,7 @@ from emovox.evaluation.metrics import MINIMUM_SPEAKERS
 from emovox.studies.reading import StudyResults
 from emovox.studies.report.missing import absent
 from emovox.studies.report.sections.gap import headline
+from emovox.studies.report.sections.origin import mixed_recipes
 from emovox.studies.report.words import listed
 
 
@@ -57,7 +58,7 @@ def _count(study: StudyResults) -> tuple[int, int, int]:
 
 def _warnings(study: StudyResults) -> list[str]:
     about = study.about
-    notes = []
+    notes = [*study.config.remarks]
     for gone in absent(study):
         notes.append(f"{gone} The reference study has all of its corpora; every figure here is without them.")
     synthetic = [one["name"] for one in about["corpora"] if one["synthetic"]]
@@ -70,6 +71,10 @@ def _warnings(study: StudyResults) -> list[str]:
         notes.append(
             f"Only {about['speakers']} speakers: intervals are drawn over clips and are too narrow to speak of people "
             "in general."
+        )
+    for model, recipes in mixed_recipes(study).items():
+        notes.append(
+            f"Cells of {model} were computed by different recipes of it, {recipes} cells: do not compare them."
         )
     done, planned, failed = _count(study)
     if done < planned:

@@ -15,7 +15,7 @@ from emovox.studies.report.missing import figure_text
 from emovox.studies.report.pictures.marks import Point
 from emovox.studies.report.pictures.points import Row, points
 from emovox.studies.report.pictures.style import with_shapes
-from emovox.studies.report.settings import ONLY_WHOLE_NOTE, PROTOCOLS, chance, most_epochs
+from emovox.studies.report.settings import ONLY_WHOLE_NOTE, PROTOCOLS, STRONG_NOTE, chance, most_epochs
 from emovox.studies.report.words import NOTHING, signed, uar_text
 
 Protocols: TypeAlias = Mapping[str, Result]
@@ -24,7 +24,9 @@ Protocols: TypeAlias = Mapping[str, Result]
 Models: TypeAlias = Mapping[str, Protocols]
 """Results of models by their names for people."""
 
-CHANGE_NOTE = "Change: points of UAR against the random split."
+CHANGE_NOTE = (
+    "Change: points of UAR against the random split, which tests a part only of the clips that the others test."
+)
 
 
 def by_protocol(results: Iterable[Result], name: Callable[[Result], str]) -> dict[str, dict[str, Result]]:
@@ -56,7 +58,7 @@ def best_known(models: Models) -> tuple[str, str] | None:
     published = models[best]["random"].reference.get("test_accuracy")
     beside = f" (published: {published:.2f} %)" if published is not None else ""
     accuracy = percent(known[best].accuracy)
-    return best, f"{best} is best on the random split, with an accuracy of {accuracy} %{beside}."
+    return best, f"{best} has the highest accuracy on the random split: {accuracy} %{beside}."
 
 
 def change_text(before: Result | None, after: Result | None) -> str:
@@ -137,7 +139,7 @@ def protocol_table(
         rows=[*rows, *_leak_rows(study, every(groups.values()), columns)],
         groups=headings,
         strong=best_row([protocols.get("speaker") for models in groups.values() for protocols in models.values()]),
-        notes=notes,
+        notes=[*notes, f"{STRONG_NOTE} on unseen speakers."],
     )
 
 

@@ -12,6 +12,9 @@ from emovox.evaluation.figures import INK, MUTED, SERIES, as_svg
 from emovox.studies.report.pictures.marks import key, line_key
 from emovox.studies.report.pictures.style import page_style, panels, title
 
+_ROOM = 7
+"""What a number beside a bar takes, in per cent of the scale."""
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -73,9 +76,12 @@ def _bars(axes: Any, names: Sequence[str], panel: Panel, color: str, shades: Seq
             place, value = row - 0.42 + height * (number + 0.5), 100 * values[name]
             axes.barh(place, value, height * 0.86, color=color, alpha=shades[number], linewidth=0)
             mark = 100 * panel.marks[name] if name in panel.marks and number == len(shades) - 1 else None
-            # A number that the mark would strike through stands behind the mark.
-            at = mark if mark is not None and -2 < mark - value < 8 else value
-            axes.text(at + 1, place, f"{value:.0f}", va="center_baseline", color=MUTED, fontsize=7.5)
+            # A number that the mark would strike through stands inside the bar; behind the mark it would be taken for
+            # the mark's.
+            inside = mark is not None and value > _ROOM and -2 < mark - value < _ROOM
+            where: dict[str, Any] = {"ha": "right", "color": "black"} if inside else {"ha": "left", "color": MUTED}
+            at = min(value, mark) - 1.5 if inside and mark is not None else value + 1
+            axes.text(at, place, f"{value:.0f}", va="center_baseline", fontsize=7.5, **where)
     for row, name in enumerate(names):
         if name in panel.marks:
             at = 100 * panel.marks[name]

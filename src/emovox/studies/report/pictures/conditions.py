@@ -37,6 +37,7 @@ def noise_lines(
             panel.set_xticks(range(len(levels) + 1), ["none", *(level.removesuffix(" dB") for level in levels)])
             panel.xaxis.grid(False)
             panel.set_xlabel("SNR, dB")
+            panel.tick_params(axis="x", pad=7)
             panel.set_ylim(bottom=0)
         axes[0, 0].set_ylabel("UAR, per cent")
         return as_svg(figure)

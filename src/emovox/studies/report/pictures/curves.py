@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from emovox.evaluation.figures import SERIES, as_svg
-from emovox.studies.report.pictures.style import close_grid, page_style, panels, title
+from emovox.evaluation.figures import as_svg
+from emovox.studies.report.pictures.style import close_grid, look, page_style, panels, title
 
 _COLUMNS = 4
 
@@ -52,14 +52,16 @@ def learning_curves(trainings: Mapping[str, Mapping[str, Curves]], measure: Lite
     Returns:
         An ``<svg>`` element.
     """
+    from matplotlib.ticker import LogLocator, NullLocator
+
     ways = list(dict.fromkeys(way for of_panel in trainings.values() for way in of_panel))
     rows = -(-len(trainings) // _COLUMNS)
-    with page_style(formulas=True):
+    with page_style():
         figure, axes = panels(rows, min(_COLUMNS, len(trainings)), 0.5 + 1.9 * rows, sharex=True, sharey=True)
         for panel, (name, of_panel) in zip(axes.flat, trainings.items(), strict=False):
             title(panel, name)
             for way, curves in of_panel.items():
-                _draw(panel, curves, measure, SERIES[ways.index(way) % len(SERIES)])
+                _draw(panel, curves, measure, ways.index(way))
         close_grid(axes, len(trainings), "epoch")
         for panel in axes[:, 0]:
             panel.set_ylabel("accuracy, per cent" if measure == "accuracy" else "loss")
@@ -67,10 +69,14 @@ def learning_curves(trainings: Mapping[str, Mapping[str, Curves]], measure: Lite
             axes[0, 0].set_ylim(0, 102)
         else:
             axes[0, 0].set_yscale("log")
+            axes[0, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes[0, 0].yaxis.set_major_formatter("{x:g}")
+            axes[0, 0].yaxis.set_minor_locator(NullLocator())
         return as_svg(figure)
 
 
-def _draw(panel: Any, curves: Curves, measure: str, color: str) -> None:
+def _draw(panel: Any, curves: Curves, measure: str, number: int) -> None:
+    color, marker = look(number)
     factor = 100 if measure == "accuracy" else 1
     fitted, held_out = (factor * np.asarray(getattr(curves, name)) for name in (measure, f"val_{measure}"))
     panel.plot(np.arange(1, len(fitted) + 1), fitted, color=color, linewidth=1.1, linestyle=(0, (1, 1.4)))
@@ -79,4 +85,4 @@ def _draw(panel: Any, curves: Curves, measure: str, color: str) -> None:
     panel.plot(np.arange(1, len(held_out) + 1), held_out, color=color, linewidth=1.5)
     if curves.best_epoch is not None:
         at = held_out[curves.best_epoch - 1]
-        panel.plot(curves.best_epoch, at, "o", markersize=7, markerfacecolor="none", markeredgecolor=color)
+        panel.plot(curves.best_epoch, at, marker, markersize=7, markerfacecolor="none", markeredgecolor=color)

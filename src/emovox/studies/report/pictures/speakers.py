@@ -87,6 +87,6 @@ def speaker_strip(strips: Recalls, *, chance: float) -> str:
         panel.set_yticks(range(len(strips)), list(strips))
         panel.set_ylim(len(strips) - 0.5, -0.5)
         panel.yaxis.grid(False)
-        panel.set_xlim(0, 100)
+        panel.set_xlim(-2, 102)
         panel.set_xlabel("UAR of a speaker, per cent")
         return as_svg(figure)

@@ -36,13 +36,8 @@ def look(number: int) -> tuple[str, str]:
 
 
 @contextmanager
-def page_style(*, formulas: bool = False) -> Iterator[None]:
-    """Set matplotlib up for pictures of the page: letters as text, ids that do not change from run to run.
-
-    Args:
-        formulas: whether text between dollars is one, as in the numbers of a logarithmic scale; else names are text,
-            whatever stands in them.
-    """
+def page_style() -> Iterator[None]:
+    """Set matplotlib up for pictures of the page: names are text, whatever stands in them, and ids do not change."""
     import matplotlib as mpl
 
     style: Any = {
@@ -50,7 +45,7 @@ def page_style(*, formulas: bool = False) -> Iterator[None]:
         "svg.hashsalt": "emovox",
         "font.family": "sans-serif",
         "font.size": 10,
-        "text.parse_math": formulas,
+        "text.parse_math": False,
     }
     with mpl.rc_context(style):
         yield

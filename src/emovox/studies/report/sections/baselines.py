@@ -20,7 +20,7 @@ from emovox.studies.report.protocols import (
     protocol_picture,
     protocol_table,
 )
-from emovox.studies.report.settings import INTERVAL_NOTE, setting_paragraphs
+from emovox.studies.report.settings import INTERVAL_NOTE, OWN_NOTE, setting_paragraphs
 from emovox.studies.report.words import NOTHING, accuracy_alone, duration, f1_alone, uar_text
 
 TITLE = "Stronger baselines, and this package's own network"
@@ -52,9 +52,9 @@ def section(study: StudyResults) -> Section:
             *setting_paragraphs(begun(results)),
             "Not part of the reference study. Models with the ending -scaled standardise the features; mean and "
             "scale come from the training clips alone. hist-gradient-boosting is scikit-learn's, on features as they "
-            "are. Nothing was tuned on these tests: one setting for all feature sets and protocols.",
+            "are. No setting of these models was tuned: they have one for all feature sets and protocols.",
             "speechnet is the network behind the command emovox predict: blocks of a speech recogniser's encoder that "
-            "stay as they were pretrained, and one linear layer on top.",
+            f"stay as they were pretrained, and one linear layer on top. {OWN_NOTE}",
         ],
         content=[*pictures, _table(study, headed, remaining(results))],
     )

@@ -68,7 +68,8 @@ def section(study: StudyResults) -> Section:
             "2017) and applied to the fold's test speakers, whom neither model nor temperature has seen. Models "
             "therefore learned from fewer rows than in the other sections.",
             "speechnet divides by a temperature of its own before, found on other speakers among those that it is "
-            "fitted on; classical models give the probabilities that scikit-learn gives. Probabilities are stored to "
+            "fitted on; classical models give the probabilities that scikit-learn gives, but for support vector "
+            "machines, whose votes between pairs of emotions are made into probabilities. Probabilities are stored to "
             "four decimals, and count as 0.0001 at least.",
             *remaining(results),
         ],

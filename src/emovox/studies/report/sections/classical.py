@@ -11,7 +11,14 @@ from emovox.studies.report.elements import Picture, Section, Table
 from emovox.studies.report.missing import figure_text, nothing_yet, remaining
 from emovox.studies.report.pictures.bars import Panel, bars
 from emovox.studies.report.protocols import CHANGE_NOTE, Models, best_known, by_protocol, protocol_table, unseen_columns
-from emovox.studies.report.settings import INTERVAL_NOTE, ONLY_WHOLE_NOTE, PROTOCOLS, leak_notes, setting_paragraphs
+from emovox.studies.report.settings import (
+    INTERVAL_NOTE,
+    ONLY_WHOLE_NOTE,
+    PROTOCOLS,
+    STRONG_NOTE,
+    leak_notes,
+    setting_paragraphs,
+)
 from emovox.studies.report.words import (
     NOTHING,
     PUBLISHED,
@@ -90,7 +97,8 @@ def _published(models: Models, left: Sequence[str]) -> Table:
         "clips among the training data. Ours are from other, far fewer clips, so the two do not measure the same.",
         "Seconds of ours are processor time of one core, those of the study were taken on another machine: with the "
         "number of clips they tell orders of magnitude only. F1 is weighted by support.",
-        "svc predicts as scikit-learn's SVC does; its probabilities, which no figure here uses, are made by voting.",
+        "svc predicts as scikit-learn's SVC does; its probabilities, which no figure of this section uses, are made by "
+        "voting.",
     ]
     shown = [protocols["random"] for protocols in models.values() if "random" in protocols]
     return Table(
@@ -98,7 +106,7 @@ def _published(models: Models, left: Sequence[str]) -> Table:
         columns=["model", *(head for ours in heads for head in (ours, PUBLISHED))],
         rows=rows,
         strong=best_row(shown),
-        notes=[*notes, *leak_notes(shown), *left],
+        notes=[*notes, f"{STRONG_NOTE} on the random split.", *leak_notes(shown), *left],
     )
 
 

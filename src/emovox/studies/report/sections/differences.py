@@ -12,6 +12,7 @@ from emovox.studies.report.settings import STUDY_EPOCHS, has_fewer_epochs, most_
 from emovox.studies.report.words import listed
 
 _REFERENCE_CLIPS = 55_611
+_LOSSY = {"opus", "ogg", "mp3", "m4a", "aac", "webm", "wma"}
 
 _FIXED = (
     (
@@ -90,6 +91,9 @@ def _data(study: StudyResults) -> list[tuple[str, str, str]]:
     )
     suffixes = Counter(Path(path).suffix.lower().lstrip(".") or "no ending" for path in study.table["path"])
     formats = listed([f"{name} ({count:,})" for name, count in suffixes.most_common()])
+    lossy = (
+        " Lossy coding: not what the corpora publish, so features differ from theirs." if _LOSSY & set(suffixes) else ""
+    )
     return [
         (
             "Clips",
@@ -103,7 +107,7 @@ def _data(study: StudyResults) -> list[tuple[str, str, str]]:
             if study.copies is None
             else "The sound of all clips was compared; the leak table says how many copies stand on both sides.",
         ),
-        ("Files", "At each corpus' own sample rate.", f"As they were at hand: {formats}."),
+        ("Files", "At each corpus' own sample rate.", f"As they were at hand: {formats}.{lossy}"),
     ]
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+import numpy as np
+
+from emovox.evaluation.cells import TEST
 from emovox.evaluation.leaks import Leak
 from emovox.evaluation.report import percent
 from emovox.studies.config import Kind
@@ -22,8 +25,17 @@ from emovox.studies.report.protocols import (
     protocol_picture,
     protocol_table,
 )
-from emovox.studies.report.settings import INTERVAL_NOTE, chance, epoch_notes, setting_paragraphs
-from emovox.studies.report.words import NOTHING, uar_text
+from emovox.studies.report.settings import (
+    INTERVAL_NOTE,
+    OWN_NOTE,
+    chance,
+    epoch_notes,
+    few_speakers,
+    setting_notes,
+    setting_paragraphs,
+    weight_of,
+)
+from emovox.studies.report.words import NOTHING, listed, uar_text
 
 STUDY_BEST = "adamax"
 """The optimiser with which the reference study's custom model is best; it stands for that model here."""
@@ -50,9 +62,23 @@ def section(study: StudyResults) -> Section:
             *setting_paragraphs(result for result in every(groups.values()) if result.cells),
             "All models of the study, the baselines on the same 180 features, and this package's own network. Each "
             "test clip counts once; figures are over all folds together.",
+            *_cautions(study),
+            *([OWN_NOTE] if OURS in groups else []),
         ],
         content=[*pictures, _table(study, groups), leak_table(study)],
+        folded=[("Each unseen corpus by itself", [table]) for table in _corpus_tables(groups)],
     )
+
+
+def _cautions(study: StudyResults) -> list[str]:
+    """Say why intervals are wide and lopsided where few people speak much."""
+    few = few_speakers(study.table)
+    if not few:
+        return []
+    return [
+        f"{weight_of(few, study.table)}; draws of speakers hold none or several of them, which makes intervals wide "
+        "and lopsided. Figures over all corpora are to a large part those of these voices."
+    ]
 
 
 def models(study: StudyResults) -> dict[str, Models]:
@@ -88,10 +114,12 @@ def headline(study: StudyResults) -> str:
     if not both:
         return "No model is finished both on the random split and on unseen speakers: the gap is not known yet."
     of = "" if len(both) == len(some) else f" of {len(some)}"
-    whose = f"{len(both)}{of} models{' of the study' if own else ''}"
+    whose = f"{len(both)}{of} models"
+    if own:
+        whose = f"{len(both)} of the study's {len(own)} models" if of else f"the study's {len(both)} models"
     known, unseen = (median(_uars(both, name)) for name in ("random", "speaker"))
     text = (
-        f"On a random split, {whose} reach a median UAR of {percent(known)} %; on speakers whom they never heard the "
+        f"On a random split, the median UAR of {whose} is {percent(known)} %; on speakers whom they never heard the "
         f"same models reach {percent(unseen)} %"
     )
     corpora = _uars(both, "corpus")
@@ -119,7 +147,22 @@ def _finding(groups: Mapping[str, Models]) -> str:
     return (
         f"From the random split to unseen speakers the UAR of {len(lost)} models falls by {lost[least]:.1f} points "
         f"({least}) to {lost[most]:.1f} points ({most}). Best on unseen speakers: {best}, {uar_text(unseen[best])} %."
+        + _abroad(best, flat[best].get("corpus"))
     )
+
+
+def _abroad(name: str, result: Result | None) -> str:
+    """Say what a model reaches on unseen corpora together and on each; empty if it is not finished there."""
+    scores = final(result)
+    if result is None or scores is None:
+        return ""
+    taken = result.predictions()
+    of_row = result.column("corpus", taken)
+    each = [
+        f"{corpus} {percent(result.measure(TEST, rows=taken.rows[of_row == corpus]).uar)} %"
+        for corpus in sorted(set(of_row))
+    ]
+    return f" On corpora that it never heard {name} reaches {uar_text(scores)} %: {', '.join(each)}."
 
 
 def _table(study: StudyResults, groups: Mapping[str, Models]) -> Table:
@@ -138,8 +181,62 @@ def _table(study: StudyResults, groups: Mapping[str, Models]) -> Table:
             INTERVAL_NOTE,
             CHANGE_NOTE,
             *epoch_notes(dict(item for group in groups.values() for item in group.items())),
+            *(_held_out_note(name) for name, one in groups.get(NETWORKS, {}).items() if _holds_out(one)),
         ],
     )
+
+
+def _holds_out(protocols: Protocols) -> bool:
+    return any(one.choice["held_out"] for one in protocols.values())
+
+
+def _held_out_note(name: str) -> str:
+    return f"{name}: with early stopping on a fifth of the training rows; it is fitted on the others only."
+
+
+def _corpus_tables(groups: Mapping[str, Models]) -> list[Table]:
+    """Give UAR on each unseen corpus, of models that are finished on all of them; no table without any."""
+    done = {
+        title: {name: one["corpus"] for name, one in models.items() if final(one.get("corpus"))}
+        for title, models in groups.items()
+    }
+    results = [one for of_group in done.values() for one in of_group.values()]
+    if not results:
+        return []
+    corpora = sorted(set(results[0].column("corpus", results[0].predictions())))
+    rows: list[list[str]] = []
+    headings = []
+    for title, of_group in done.items():
+        headings += [(len(rows), title)] if of_group else []
+        rows += [[name, *_on_each(one, corpora)] for name, one in of_group.items()]
+    missing = {name: listed(_untested(results[0], name)) for name in corpora}
+    lacking = [f"{name} without {labels}" for name, labels in missing.items() if labels]
+    return [
+        Table(
+            title="UAR % on each unseen corpus, by models that were trained on all others",
+            columns=["model", *(f"{name} %" for name in corpora)],
+            rows=rows,
+            groups=headings,
+            notes=[
+                *setting_notes(results),
+                INTERVAL_NOTE,
+                *([f"Over the emotions that occur: {'; '.join(lacking)}."] if lacking else []),
+                *epoch_notes({name: {"corpus": one} for of_group in done.values() for name, one in of_group.items()}),
+            ],
+        )
+    ]
+
+
+def _on_each(result: Result, corpora: Sequence[str]) -> list[str]:
+    of_row = result.rows["corpus"].to_numpy(dtype=str)
+    return [uar_text(result.measure(TEST, rows=np.flatnonzero(of_row == name))) for name in corpora]
+
+
+def _untested(result: Result, corpus: str) -> list[str]:
+    """Name the emotions that no clip of a corpus has."""
+    taken = result.predictions()
+    there = set(result.truth(taken)[result.column("corpus", taken) == corpus])
+    return [label for label in result.labels if label not in there]
 
 
 def leak_table(study: StudyResults) -> Table:

@@ -14,7 +14,7 @@ from emovox.studies.report.elements import Picture, Section, Table
 from emovox.studies.report.missing import nothing_yet
 from emovox.studies.report.pictures.speakers import speaker_strip
 from emovox.studies.report.pictures.style import with_shapes
-from emovox.studies.report.settings import INTERVAL_NOTE, setting_notes, tested_classes
+from emovox.studies.report.settings import INTERVAL_NOTE, OWN_NOTE, setting_notes, tested_classes
 from emovox.studies.report.words import NOTHING, listed, model_names, uar_text, with_interval
 
 TITLE = "For whom it works"
@@ -47,6 +47,7 @@ def section(study: StudyResults) -> Section:
             "corpus speaks most of a group's clips, the group's figure is that corpus'. Gender is therefore also given "
             "within each corpus.",
             "With one or two speakers, a group's figure says how well these are recognised, and nothing of others.",
+            *([OWN_NOTE] if own(chosen) is not None else []),
         ],
         content=[_table(chosen, found), _picture(chosen, found)],
         folded=[("Every speaker", [_speaker_table(chosen, found)])],

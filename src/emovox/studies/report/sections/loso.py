@@ -14,7 +14,14 @@ from emovox.studies.report.elements import Picture, Section, Table
 from emovox.studies.report.missing import figure_text, nothing_yet, reason, remaining
 from emovox.studies.report.pictures.speakers import speaker_rows
 from emovox.studies.report.protocols import change_text
-from emovox.studies.report.settings import INTERVAL_NOTE, chance, leak_notes, most_epochs, setting_paragraphs
+from emovox.studies.report.settings import (
+    INTERVAL_NOTE,
+    STRONG_NOTE,
+    chance,
+    leak_notes,
+    most_epochs,
+    setting_paragraphs,
+)
 from emovox.studies.report.words import NOTHING, accuracy_alone, f1_alone, model_names, uar_text
 
 TITLE = "One speaker out"
@@ -80,7 +87,7 @@ def _finding(results: list[Result]) -> str:
     best, scores = max(done, key=lambda one: one[1].uar)
     recalls = list(speaker_recalls(best).values())
     return (
-        f"{best.choice['name']} is best with one speaker out, UAR {uar_text(scores)} %; from speaker to speaker it "
+        f"{best.choice['name']} has the highest UAR with one speaker out, {uar_text(scores)} %; on single speakers it "
         f"reaches from {percent(min(recalls))} to {percent(max(recalls))} %."
     )
 
@@ -108,7 +115,7 @@ def _table(results: list[Result], folds: Mapping[str, Result]) -> Table:
             ]
         )
     fewer = [result for result in results if "epochs" in result.choice["parameters"]]
-    notes = [INTERVAL_NOTE, "Lowest, median, highest: of the speakers' own UAR."]
+    notes = [INTERVAL_NOTE, "Lowest, median, highest: of the speakers' own UAR.", f"{STRONG_NOTE}."]
     notes += [
         f"{titles[result.title]}: {most_epochs(result)} epochs with one speaker out, "
         f"{most_epochs(folds[result.choice['name']])} with folds of several speakers."

@@ -12,10 +12,20 @@ from emovox.studies.report.choosing import begun, best, planned, scores_of, unde
 from emovox.studies.report.elements import Picture, Section, Table
 from emovox.studies.report.missing import nothing_yet, of_folds, remaining, why_missing
 from emovox.studies.report.pictures.curves import Curves, learning_curves
-from emovox.studies.report.settings import DIFFERENT_DATA, INTERVAL_NOTE, STUDY_EPOCHS, most_epochs, setting_notes
+from emovox.studies.report.pictures.style import with_shapes
+from emovox.studies.report.settings import (
+    DIFFERENT_DATA,
+    INTERVAL_NOTE,
+    STRONG_NOTE,
+    STUDY_EPOCHS,
+    most_epochs,
+    setting_notes,
+)
 from emovox.studies.report.words import NOTHING, duration, mean_range, uar_text
 
 TITLE = "The custom model with seven optimisers"
+
+_PLAIN, _WITH_CALLBACKS = "plain", "early stopping and learning rate reduction"
 
 _RANDOM_COLUMNS = (
     "optimiser",
@@ -64,18 +74,32 @@ def _finding(random: Sequence[Result], speaker: Sequence[Result], corpus: Sequen
     texts = []
     if known is not None:
         scores = scores_of(known)
+        published = _published(known)
+        beside = "" if published is None else f" (published: {published:.2f} %)"
         texts.append(
-            f"On known voices {optimizer_of(known)} is best ({_callbacks(known)}): UAR {uar_text(scores)} %, accuracy "
-            f"{percent(scores.accuracy)} %."
+            f"On known voices {optimizer_of(known)} ({_callbacks(known)}) has the highest UAR{_so_far(random)}: "
+            f"{uar_text(scores)} %, accuracy {percent(scores.accuracy)} %{beside}."
         )
     for results, where in ((speaker, "On unseen speakers"), (corpus, "On unseen corpora")):
         first = best(results)
         if first is not None:
             texts.append(
-                f"{where}, at most {most_epochs(first)} epochs, the best is {optimizer_of(first)}: UAR "
-                f"{uar_text(scores_of(first))} %."
+                f"{where}, at most {most_epochs(first)} epochs, {optimizer_of(first)} has the highest UAR"
+                f"{_so_far(results)}: {uar_text(scores_of(first))} %."
             )
     return " ".join(texts)
+
+
+def _so_far(results: Sequence[Result]) -> str:
+    """Say of how many runs a best one is the best, where some are missing."""
+    done = sum(one.complete for one in results)
+    return "" if done == len(results) else f" of the {done} of {len(results)} runs that are finished"
+
+
+def _published(result: Result) -> float | None:
+    """Give the published accuracy of an optimiser in per cent, with the same callbacks."""
+    published = OPTIMIZERS[optimizer_of(result)].reference
+    return published.get("early_stopping_test_accuracy" if _stops(result) else "test_accuracy")
 
 
 def _random_table(results: Sequence[Result]) -> Table:
@@ -101,16 +125,16 @@ def _random_table(results: Sequence[Result]) -> Table:
             *setting_notes(results),
             f"{INTERVAL_NOTE} Training time: processor time of one fold on one thread. Best epoch: lowest validation "
             "loss; plain runs do not go back to it.",
+            f"{STRONG_NOTE} of each part of the table. Which differences between rows are more than chance is not "
+            "tested here.",
             DIFFERENT_DATA,
         ],
     )
 
 
 def _random_row(result: Result) -> list[str]:
-    published = OPTIMIZERS[optimizer_of(result)].reference
-    stops = _stops(result)
-    accuracy = published.get("early_stopping_test_accuracy" if stops else "test_accuracy")
-    epochs = published.get("early_stopping_epochs") if stops else STUDY_EPOCHS
+    accuracy = _published(result)
+    epochs = OPTIMIZERS[optimizer_of(result)].reference.get("early_stopping_epochs") if _stops(result) else STUDY_EPOCHS
     told = [
         NOTHING if accuracy is None else f"{accuracy:.2f}",
         NOTHING if epochs is None or accuracy is None else f"{epochs:.0f}",
@@ -176,13 +200,13 @@ def _curves(results: Sequence[Result]) -> list[Picture]:
     of_optimizer: dict[str, dict[str, Curves]] = {}
     for result in _ordered(begun(results)):
         if result.histories:
-            name = "early stopping" if _stops(result) else "plain"
+            name = _WITH_CALLBACKS if _stops(result) else _PLAIN
             of_optimizer.setdefault(optimizer_of(result), {})[name] = Curves.of(result.histories[0])
     if not of_optimizer:
         return []
     reading = (
-        "Full lines: held-out validation rows; dotted: rows that were fitted. A ring marks the epoch with the lowest "
-        "validation loss. No test clip is in these curves."
+        "Full lines: held-out validation rows; dotted: rows that were fitted. A hollow mark of the shape in the legend "
+        "stands at the epoch with the lowest validation loss. No test clip is in these curves."
     )
     scales: list[tuple[Literal["accuracy", "loss"], str, str]] = [
         ("accuracy", "Accuracy", ""),
@@ -191,10 +215,9 @@ def _curves(results: Sequence[Result]) -> list[Picture]:
     return [
         Picture(
             svg=learning_curves(of_optimizer, measure),
-            caption=f"{name} by epoch on the random split, plain and with early stopping and learning rate reduction. "
-            f"{reading}{more}",
+            caption=f"{name} by epoch on the random split. {reading}{more}",
             alternative=f"{name} of {len(of_optimizer)} optimisers by epoch; the tables give epochs and results.",
-            legend=["plain", "early stopping and learning rate reduction"],
+            legend=with_shapes(list(dict.fromkeys(way for ways in of_optimizer.values() for way in ways))),
         )
         for measure, name, more in scales
     ]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from emovox.models.catalog import find
 from emovox.studies.reading import StudyResults
 from emovox.studies.report.elements import Section, Table
 from emovox.studies.report.words import NOTHING, listed
@@ -52,19 +53,39 @@ def _making(study: StudyResults, source: str) -> Table:
         ("manifest", f"{about['manifest']} (hash of names, speakers, emotions and sentences)"),
         ("seed", f"{', '.join(map(str, seeds))}{shown}"),
         ("intervals", "95 %, percentile bootstrap with 1,000 draws over speakers; over clips where marked c"),
+        *((f"recipes of {model}", text) for model, text in mixed_recipes(study).items()),
         ("revision of the code", _counted(one.get("revision") or "unknown" for one, _ in told)),
         ("software", _counted(_software(one) for one, _ in told)),
         ("hardware", _counted(f"{_machine(one['machine'])}; {threads} thread(s) a model" for one, threads in told)),
         ("corpora read", about["written"]),
-        ("computed by", f"emovox study run {source} -c CORPORA"),
+        ("computed by", f"emovox study run {source} -c CORPORA{_weights(study)}"),
         ("this report", f"emovox study report {source}"),
     ]
     return Table(
         title="How it was made",
         columns=["", ""],
         rows=[[name, text] for name, text in rows if text],
-        notes=["In brackets, where there are several: the number of cells."],
+        notes=["In parentheses, where there are several: the number of cells."],
     )
+
+
+def mixed_recipes(study: StudyResults) -> dict[str, str]:
+    """Name the recipes of each model of which cells were computed by different ones; cells that name none are left out.
+
+    Returns:
+        By the model's name its recipes, with the number of cells of each.
+    """
+    found: dict[str, list[str]] = {}
+    results = [result for plan in study.plans for result in study.planned(plan.name)]
+    for cell in {cell.key: cell for result in results for cell in result.cells}.values():
+        if "recipe" in cell.details:
+            found.setdefault(str(cell.details["choice"]["name"]), []).append(str(cell.details["recipe"]))
+    return {model: _counted(recipes) for model, recipes in found.items() if len(set(recipes)) > 1}
+
+
+def _weights(study: StudyResults) -> str:
+    models = {one.task.model for plan in study.plans for one in plan.cells}
+    return " --weights ENCODER.safetensors" if any(find(name).family == "speechnet" for name in models) else ""
 
 
 def _counts(found: Mapping[str, int]) -> str:
@@ -76,7 +97,7 @@ def _counted(texts: Iterable[str]) -> str:
     found = Counter(texts)
     if len(found) == 1:
         return next(iter(found))
-    return "; ".join(f"{text} [{count:,}]" for text, count in found.most_common())
+    return "; ".join(f"{text} ({count:,})" for text, count in found.most_common())
 
 
 def _software(told: Mapping[str, Any]) -> str:

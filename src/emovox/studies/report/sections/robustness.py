@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,14 +17,14 @@ from emovox.evaluation.significance import Comparison, compare
 from emovox.studies.reading import Result, StudyResults
 from emovox.studies.report.choosing import begun, planned
 from emovox.studies.report.elements import Picture, Section, Table
-from emovox.studies.report.missing import nothing_yet, of_folds, remaining, why_missing
+from emovox.studies.report.missing import nothing_yet, of_folds, reason, remaining
 from emovox.studies.report.pictures.conditions import noise_lines, other_dots
 from emovox.studies.report.pictures.marks import Point
 from emovox.studies.report.pictures.style import MARKERS, with_shapes
 from emovox.studies.report.settings import INTERVAL_NOTE, setting_notes, tested_classes
 from emovox.studies.report.words import NOTHING, difference_text, listed, model_name, signed, uar_text
 
-TITLE = "When the recording is not a studio's"
+TITLE = "Outside the studio: noise, rooms, codecs"
 
 _NOISES = ("white noise", "pink noise", "babble")
 
@@ -54,8 +55,8 @@ def section(study: StudyResults) -> Section:
         title=TITLE,
         finding=_finding(heard),
         paragraphs=[
-            "The models are those of the unseen-speaker section, trained on the recordings as they are. Of each "
-            f"speaker's test clips a sample of about {SAMPLE_PER_SPEAKER}, spread over the emotions, is heard again "
+            "The models are those of the folds of unseen speakers, trained on the recordings as they are. Of each "
+            f"speaker's test clips a sample of at most {SAMPLE_PER_SPEAKER}, spread over the emotions, is heard again "
             "under each condition. The clean figure is measured on these very clips and not on all test clips, so a "
             "difference is that of the condition alone; it also weighs every speaker about equally, so it differs from "
             "the figure in other sections.",
@@ -161,7 +162,7 @@ def _by_condition(
         if not groups or groups[-1][1] != _group(name):
             groups.append((first + len(rows), _group(name)))
         heard = [found.get(result.title, {}).get(name) for result in results]
-        rows.append([CONDITIONS[name].level, *(write(one) if one else NOTHING for one in heard)])
+        rows.append([_level(name), *(write(one) if one else NOTHING for one in heard)])
     return rows, groups
 
 
@@ -183,9 +184,7 @@ def _pictures(heard: Sequence[tuple[Result, Mapping[str, Heard]]]) -> list[Pictu
     }
     clean = {model_name(result): _drawn(next(iter(conditions.values())).clean) for result, conditions in heard}
     names = _heard_conditions({result.title: conditions for result, conditions in heard})
-    noises = {
-        group: {CONDITIONS[name].level: name for name in names if CONDITIONS[name].group == group} for group in _NOISES
-    }
+    noises = {group: {_level(name): name for name in names if CONDITIONS[name].group == group} for group in _NOISES}
     noises = {group: levels for group, levels in noises.items() if levels}
     others = {_condition_name(name): name for name in names if CONDITIONS[name].group not in _NOISES}
     chance = 1 / tested_classes(next(iter(heard[0][1].values())).scores)
@@ -226,7 +225,7 @@ def _heard_conditions(found: Mapping[str, Mapping[str, Heard]]) -> list[str]:
 
 def _clean_text(result: Result, found: Mapping[str, Mapping[str, Heard]]) -> str:
     conditions = found.get(result.title)
-    return uar_text(next(iter(conditions.values())).clean) if conditions else why_missing(result)
+    return uar_text(next(iter(conditions.values())).clean) if conditions else reason(result)
 
 
 def _uar_text(one: Heard) -> str:
@@ -248,5 +247,10 @@ def _group(name: str) -> str:
 
 
 def _condition_name(name: str) -> str:
-    condition = CONDITIONS[name]
-    return f"{condition.group}, {condition.level}"
+    return f"{CONDITIONS[name].group}, {_level(name)}"
+
+
+def _level(name: str) -> str:
+    """Write a condition's strength with a minus sign and a dash where it has a hyphen."""
+    level = re.sub(r"^-(?=\d)", "\N{MINUS SIGN}", CONDITIONS[name].level)
+    return re.sub(r"(?<=\d)-(?=\d)", "\N{EN DASH}", level)

@@ -17,8 +17,8 @@ from emovox.studies.report.elements import Picture, Section, Table
 from emovox.studies.report.missing import nothing_yet
 from emovox.studies.report.pictures.differences import differences_picture
 from emovox.studies.report.pictures.style import with_shapes
-from emovox.studies.report.settings import INTERVAL_NOTE, setting_notes
-from emovox.studies.report.words import NOTHING, difference_text, listed, model_names, p_value, uar_text
+from emovox.studies.report.settings import INTERVAL_NOTE, OWN_NOTE, few_speakers, setting_notes, weight_of
+from emovox.studies.report.words import NOTHING, difference_text, listed, model_name, model_names, p_value, uar_text
 
 TITLE = "Which models differ"
 
@@ -64,7 +64,7 @@ def section(study: StudyResults) -> Section:
     if len(results) < 2:
         return nothing_yet(TITLE, under(planned(study, *_KINDS), "speaker"))
     field = contest(results)
-    few = few_speakers(results[0], field.rows)
+    few = few_speakers(results[0].rows.iloc[field.rows])
     references = [one for one in on_unseen_speakers(study, *REFERENCE_KINDS) if one.title in _titles(field)]
     chosen = [_name(field, one) for one in (best(references), own(results)) if one is not None]
     families = {name: field.compare(field.names, against=name) for name in dict.fromkeys(chosen)}
@@ -93,8 +93,10 @@ def section(study: StudyResults) -> Section:
             "as well be if the models were equally good.",
             f"Holm's correction is for all comparisons of one column; a difference counts where p after it is at most "
             f"{SIGNIFICANCE}. Intervals are by bootstrap over speakers, both models on the same draws, and not "
-            "corrected. No difference shown is not equality shown.",
+            f"corrected. So many draws give no p below {1 / (1 + DRAWS):.4f}, which Holm's correction multiplies by up "
+            "to the number of comparisons. No difference shown is not equality shown.",
             *_cautions(field, few, references),
+            *_left_out(study),
         ],
         content=content,
         folded=folded,
@@ -114,29 +116,20 @@ def contest(results: Sequence[Result]) -> Contest:
     return Contest(same, [named[one.title] for one in same], rows, predicted)
 
 
-def few_speakers(result: Result, rows: Array) -> list[str]:
-    """Name the corpora of some rows that have so few speakers that one of them weighs as much as many elsewhere."""
-    table = result.rows.iloc[rows]
-    speakers = table.groupby("corpus")["speaker"].nunique()
-    few = [str(name) for name, count in speakers.items() if count < MINIMUM_SPEAKERS]
-    return few if len(few) < len(speakers) else []
-
-
 def _cautions(field: Contest, few: Sequence[str], references: Sequence[Result]) -> list[str]:
     table = field.results[0].rows.iloc[field.rows]
     texts = []
     if table["speaker"].nunique() < MINIMUM_SPEAKERS or (table["speaker"] == "").any():
         texts.append("Too few speakers are known, so clips are drawn instead: p is too small and intervals too narrow.")
     if few:
-        share = float(table["corpus"].isin(list(few)).mean())
-        voices = table.loc[table["corpus"].isin(list(few)), "speaker"].nunique()
         texts.append(
-            f"{voices} of {table['speaker'].nunique()} speakers ({listed(few)}) speak {100 * share:.0f} % of the "
-            "clips, so much of a difference hangs on them and few differences can be shown; everything is therefore "
-            "also given without their test clips."
+            f"{weight_of(few, table)}, so a difference hangs on each of them more than on others, and is the harder to "
+            "show; everything is therefore also given without their test clips."
         )
     if references:
         texts.append("The best reference model was chosen by these same figures, which flatters it a little.")
+    if own(field.results) is not None:
+        texts.append(OWN_NOTE)
     held_out = [name for name, one in zip(field.names, field.results, strict=True) if one.choice["held_out"]]
     if held_out:
         texts.append(
@@ -145,6 +138,20 @@ def _cautions(field: Contest, few: Sequence[str], references: Sequence[Result]) 
             "others for 100."
         )
     return texts
+
+
+def _left_out(study: StudyResults) -> list[str]:
+    """Name the models of which some fold is missing."""
+    waiting = [
+        one
+        for one in under(planned(study, *_KINDS), "speaker")
+        if not one.complete and one.choice["size"] == 1 and one.planned
+    ]
+    return (
+        [f"Left out, because some fold is not computed: {'; '.join(model_name(one) for one in waiting)}."]
+        if waiting
+        else []
+    )
 
 
 def _finding(families: dict[str, list[Comparison]], pairs: dict[str, list[Comparison]]) -> str:

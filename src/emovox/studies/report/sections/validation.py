@@ -35,7 +35,7 @@ def section(study: StudyResults) -> Section:
         paragraphs=[
             "Drawn by chance: 64 % of the clips are fitted, 16 % validate (early stopping, learning rate, best epoch), "
             "20 % are tested. The same speakers, and the same sentences in the same voices, are in all three, so "
-            "validation and test agree with each other here, and neither says what a new voice gets.",
+            "neither validation nor test says what a new voice gets.",
             *remaining(results),
         ],
         content=content,

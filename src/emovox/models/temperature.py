@@ -1,0 +1,52 @@
+"""Make a model as sure of itself as it is right: one number by which its logits are divided."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.floating[Any]]
+
+
+def softmax(logits: Floats) -> Floats:
+    """Turn logits (n, classes) into probabilities, each row of which adds up to 1.
+
+    Example:
+        >>> softmax(np.log([[1.0, 3.0]])).round(6).tolist()
+        [[0.25, 0.75]]
+    """
+    exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponent / exponent.sum(axis=1, keepdims=True))
+
+
+def likeliest_temperature(logits: Floats, truth: npt.NDArray[np.intp], speakers: npt.NDArray[Any]) -> float:
+    """Choose the temperature under which the truth is likeliest (Guo et al., 2017), speakers counting alike.
+
+    Args:
+        logits: shape (n, classes), of clips that what gave them has not learned from.
+        truth: column of each clip's emotion, shape (n,).
+        speakers: of each clip, shape (n,).
+
+    Returns:
+        The best of 501 values between 0.1 and 10,000.
+
+    Example:
+        Three of four times right, with logits that say 0.88 each time:
+
+        >>> logits = np.array([[2.0, 0.0]] * 4)
+        >>> temperature = likeliest_temperature(logits, np.array([0, 0, 0, 1]), np.array(["a"] * 4))
+        >>> softmax(logits / temperature)[0].round(2).tolist()
+        [0.75, 0.25]
+    """
+    candidates = np.geomspace(0.1, 10_000.0, 501)
+    _, speaker, clips = np.unique(speakers, return_inverse=True, return_counts=True)
+    alike = 1.0 / clips[speaker.ravel()]
+    losses = [_cross_entropy(logits / t, truth, alike) for t in candidates]
+    return float(candidates[int(np.argmin(losses))])
+
+
+def _cross_entropy(logits: Floats, truth: npt.NDArray[np.intp], weight: Floats) -> float:
+    likelihood = softmax(logits)[np.arange(len(truth)), truth]
+    return float(np.average(-np.log(likelihood + 1e-12), weights=weight))

@@ -1,0 +1,82 @@
+"""Bundles that come with emovox are found by their names, everywhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from serving import served
+from typer.testing import CliRunner
+
+from emovox.cli.main import app
+from emovox.errors import BundleError
+from emovox.inference.bundle import DEFAULT_BUNDLE, Bundle, packaged_bundles, resolve
+from emovox.inference.recognizer import Recognizer
+
+
+@pytest.fixture
+def recording(voice: np.ndarray, tmp_path: Path) -> Path:
+    path = tmp_path / "voice.wav"
+    soundfile.write(path, voice, 16_000)
+    return path
+
+
+def emovox(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.parametrize("name", packaged_bundles())
+def test_each_is_called_as_its_file_is(name: str) -> None:
+    bundle = Bundle.load(name, threads=1)
+    assert bundle.meta.name == name
+    assert bundle.can_adapt
+    assert bundle.meta.scores
+    assert bundle.meta.card
+
+
+def test_python_finds_them(recording: Path) -> None:
+    assert DEFAULT_BUNDLE in packaged_bundles()
+    named, default = (Recognizer(name, threads=1).predict(recording) for name in (DEFAULT_BUNDLE, None))
+    assert named.probabilities == default.probabilities
+
+
+def test_commands_find_them(recording: Path) -> None:
+    for options in (("predict", recording), ("predict", recording, "--adapt", "auto")):
+        document = json.loads(emovox(*options, "--model", DEFAULT_BUNDLE, "--format", "json"))
+        assert document["model"]["name"] == DEFAULT_BUNDLE
+    lines = emovox("listen", "--input", recording, "--at-once", "--model", DEFAULT_BUNDLE, "--format", "json")
+    assert json.loads(lines.splitlines()[0])["model"]["name"] == DEFAULT_BUNDLE
+    listed = json.loads(emovox("models", "list", "--format", "json"))["bundles"]
+    assert {bundle["name"] for bundle in listed} == set(packaged_bundles())
+    assert "--model NAME" in emovox("models", "list")
+
+
+def test_the_service_finds_them(recording: Path) -> None:
+    with served(models=(DEFAULT_BUNDLE,), threads=1) as service:
+        answer = service.client.post(
+            "/v1/predict", params={"model": DEFAULT_BUNDLE}, files=[("file", ("a.wav", recording.read_bytes()))]
+        )
+    assert answer.json()["model"]["name"] == DEFAULT_BUNDLE
+
+
+def test_a_name_that_is_none_is_told_which_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BundleError, match=DEFAULT_BUNDLE) as caught:
+        Bundle.load("emovox-huge")
+    assert caught.value.code == "not_found"
+    result = CliRunner().invoke(app, ["predict", "a.wav", "--model", "emovox-huge"])
+    assert result.exit_code != 0
+    assert DEFAULT_BUNDLE in str(result.exception)
+
+
+def test_a_folder_hides_no_name_and_a_file_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / DEFAULT_BUNDLE).mkdir()
+    assert resolve(DEFAULT_BUNDLE) == packaged_bundles()[DEFAULT_BUNDLE]
+    (tmp_path / DEFAULT_BUNDLE).rmdir()
+    (tmp_path / DEFAULT_BUNDLE).touch()
+    assert resolve(DEFAULT_BUNDLE) == Path(DEFAULT_BUNDLE)
