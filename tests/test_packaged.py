@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import soundfile
 from serving import served
 from typer.testing import CliRunner
 
+from emovox import audio
+from emovox.audio import Waveform
 from emovox.cli.main import app
 from emovox.errors import BundleError
 from emovox.inference.bundle import DEFAULT_BUNDLE, Bundle, packaged_bundles, resolve
@@ -37,6 +40,39 @@ def test_each_is_called_as_its_file_is(name: str) -> None:
     assert bundle.can_adapt
     assert bundle.meta.scores
     assert bundle.meta.card
+
+
+def _siren(time: np.ndarray) -> np.ndarray:
+    return np.sin(2 * np.pi * (600 * time + 80 * np.sin(2 * np.pi * 0.5 * time)))
+
+
+def _piano(time: np.ndarray) -> np.ndarray:
+    """Four chords, each dying away."""
+    beat = time % 0.75
+    roots = np.array([262.0, 220.0, 175.0, 196.0])[(time // 0.75).astype(int) % 4]
+    notes = (np.sin(2 * np.pi * roots * step * k * beat) / k**1.5 for step in (1, 1.25, 1.5) for k in (1, 2, 3))
+    return np.exp(-3 * beat) * sum(notes)
+
+
+def _rain(time: np.ndarray) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=time.size) * (1 + np.sin(2 * np.pi * 0.7 * time))
+
+
+@pytest.mark.parametrize("name", packaged_bundles())
+@pytest.mark.parametrize("sound", [_siren, _piano, _rain])
+def test_they_are_not_sure_of_what_is_no_voice(name: str, sound: Callable[[np.ndarray], np.ndarray]) -> None:
+    samples = sound(np.arange(3 * 16_000) / 16_000)
+    heard = Waveform((0.3 * samples / np.abs(samples).max()).astype(np.float32), 16_000)
+    result = Recognizer(name, threads=1, min_confidence=0.25).predict(heard)
+    assert result.confidence < 0.25
+    assert result.emotion is None
+
+
+@pytest.mark.parametrize("name", packaged_bundles())
+def test_they_are_not_unsure_of_every_voice(name: str, corpora_dir: Path) -> None:
+    recognizer = Recognizer(name, threads=1)
+    files = sorted(audio.find_audio([corpora_dir]))[::400]
+    assert np.mean([recognizer.predict(path).confidence > 0.4 for path in files]) > 0.8
 
 
 def test_python_finds_them(recording: Path) -> None:
