@@ -303,6 +303,14 @@ def test_low_confidence_looks_like_it(open_page: Open, recordings: list[Path]) -
     assert opacity < 0.6
 
 
+def test_what_is_no_voice_gets_no_emotion(open_page: Open, tmp_path: Path) -> None:
+    time = np.arange(32_000) / 16_000
+    soundfile.write(tmp_path / "tone.wav", 0.3 * np.sin(2 * np.pi * 440 * time), 16_000)
+    page = open_page().page
+    choose(page, [tmp_path / "tone.wav"])
+    expect(page.locator(".file .verdict")).to_contain_text("No emotion stands out")
+
+
 def test_where_it_changes_no_emotion_stands_for_all(open_page: Open, recordings: list[Path]) -> None:
     said = ["happy", "sad", "happy", "angry", "sad", "happy", "neutral", "sad", "happy", "happy"]
     lines = [

@@ -5,6 +5,9 @@ import { element, percent } from "./dom.js";
 const SURE = 0.7;
 const PROBABLE = 0.5;
 
+/** Below it no emotion stands out at all: so it is with music and noise. */
+const ANY = 0.2;
+
 /** @param {{emotion: string | null, confidence: number | null}} result @returns {"sure" | "probable" | "unsure"} */
 export function certainty({ emotion, confidence }) {
   if (!emotion || confidence === null || confidence < PROBABLE) return "unsure";
@@ -36,13 +39,15 @@ export function showVerdict(place, result, palette, short = false) {
   place.classList.toggle("unsure", kind === "unsure");
   if (kind === "unsure") {
     const name = element("b", {}, short ? `unsure, ${first}?` : "unsure");
-    const guess = `${first} ${value}, ${second} ${percent(result.probabilities[second])}`;
+    const guess = `Could be: ${first} ${value}, ${second} ${percent(result.probabilities[second])}`;
+    const nothing = "No emotion stands out. It may be no voice.";
+    const note = result.probabilities[first] < ANY ? nothing : guess;
     const much = element("span", { class: "much" }, short ? value : "");
     place.replaceChildren(
       swatch,
       name,
       much,
-      ...(short ? [] : [element("span", { class: "note" }, `Could be: ${guess}`)]),
+      ...(short ? [] : [element("span", { class: "note" }, note)]),
     );
     return;
   }
