@@ -241,9 +241,9 @@ def test_the_teacher_is_asked_once(
     asked: list[tuple[bytes, int]] = []
     augment = Augmenter.__call__
 
-    def ask(self: Augmenter, clip: np.ndarray, seed: int) -> np.ndarray:
+    def ask(self: Augmenter, clip: np.ndarray, seed: int, **options: object) -> np.ndarray:
         asked.append((clip.tobytes(), seed))
-        return augment(self, clip, seed)
+        return augment(self, clip, seed, **options)
 
     monkeypatch.setattr(Augmenter, "__call__", ask)
     options = {"weights": weights, "pooled_blocks": (1, 2), "views": 1, "cache_dir": tmp_path}

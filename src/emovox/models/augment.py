@@ -6,7 +6,7 @@ import io
 import random
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -16,7 +16,7 @@ from scipy.signal import fftconvolve
 
 from emovox.audio import MODEL_RATE, Samples
 
-AUGMENT_VERSION = 3
+AUGMENT_VERSION = 4
 """Raised whenever the same seed gives another sound."""
 
 _library_state = threading.Lock()
@@ -25,12 +25,9 @@ _library_state = threading.Lock()
 class Augmenter:
     """Random voice, room, noise and channel, each with its own probability; the label stays true.
 
-    In this order: a cut of 0.5 to 2 s, speed by up to 10 % (pitch, formants and tempo move together), pitch by up to 2
-    semitones, a room (exponentially decaying noise as impulse response, RT60 of 0.1 to 1 s), babble at 3 to 25 dB SNR,
+    In this order: a cut of 0.5 to 2 s, speed by up to 25 % (pitch, formants and tempo move together), pitch by up to 2
+    semitones, a room (exponentially decaying noise as impulse response, RT60 of 0.1 to 1 s), babble at 0 to 20 dB SNR,
     coloured noise at 5 to 30 dB SNR, a random equaliser, clipping, a telephone band or a low-pass, Opus or MP3.
-
-    Babble is made of the clip itself, several times backwards at other speeds: what comes out depends on nothing but
-    clip and seed, and no other speaker's voice gets into it.
 
     Example:
         >>> clip = np.sin(np.arange(16_000) / 20).astype(np.float32)
@@ -48,15 +45,16 @@ class Augmenter:
         self._clip = library.ClippingDistortion(max_percentile_threshold=8, p=1.0)
         self._low_pass = library.LowPassFilter(min_cutoff_freq=2_500, max_cutoff_freq=7_000, p=1.0)
 
-    def __call__(self, samples: Samples, seed: int) -> Samples:
+    def __call__(self, samples: Samples, seed: int, *, crowd: Sequence[Samples] = ()) -> Samples:
         """Give another version of a clip.
 
         Args:
             samples: shape (n,) at 16 kHz.
             seed: the same seed gives the same version.
+            crowd: other clips, which at other speeds make the babble; without any, the clip itself does, backwards.
 
         Returns:
-            float32 of shape (m,); where nothing was cut, m differs from n by up to 11 %.
+            float32 of shape (m,); where nothing was cut, m differs from n by up to 25 %.
         """
         rng = np.random.default_rng(seed)
         steps: tuple[tuple[float, Callable[[Samples, np.random.Generator], Samples]], ...] = (
@@ -64,7 +62,7 @@ class Augmenter:
             (0.5, _change_speed),
             (0.2, self._of_library(self._shift_pitch)),
             (0.4, _add_room),
-            (0.3, _add_babble),
+            (0.5, lambda clip, random: _add_babble(clip, random, crowd)),
             (0.4, self._of_library(self._add_noise)),
             (0.6, self._of_library(self._equalise)),
             (0.1, self._of_library(self._clip)),
@@ -101,7 +99,7 @@ def _cut(samples: Samples, rng: np.random.Generator) -> Samples:
 
 
 def _change_speed(samples: Samples, rng: np.random.Generator) -> Samples:
-    return _at_speed(samples, rng.uniform(0.9, 1.1))
+    return _at_speed(samples, 1.25 ** rng.uniform(-1, 1))
 
 
 def _at_speed(samples: Samples, faster: float) -> Samples:
@@ -120,12 +118,13 @@ def _add_room(samples: Samples, rng: np.random.Generator) -> Samples:
     return wet
 
 
-def _add_babble(samples: Samples, rng: np.random.Generator) -> Samples:
-    crowd = np.zeros(len(samples), np.float32)
-    for _ in range(int(rng.integers(3, 7))):
-        voice = np.resize(_at_speed(samples[::-1], rng.uniform(0.75, 1.35)), len(samples))
-        crowd += np.roll(voice, rng.integers(len(samples))) / (_rms(voice) + 1e-9)
-    return add_at_snr(samples, crowd, snr_db=rng.uniform(3, 25))
+def _add_babble(samples: Samples, rng: np.random.Generator, crowd: Sequence[Samples]) -> Samples:
+    voices = crowd or [samples[::-1]]
+    babble = np.zeros(len(samples), np.float32)
+    for number in range(int(rng.integers(3, 7))):
+        voice = np.resize(_at_speed(voices[number % len(voices)], rng.uniform(0.75, 1.35)), len(samples))
+        babble += np.roll(voice, rng.integers(len(samples))) / (_rms(voice) + 1e-9)
+    return add_at_snr(samples, babble, snr_db=rng.uniform(0, 20))
 
 
 def _telephone(samples: Samples, _: np.random.Generator) -> Samples:

@@ -15,8 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
-from emovox.audio import Samples
-
 logger = logging.getLogger(__name__)
 Embedding: TypeAlias = npt.NDArray[np.float32]
 
@@ -29,7 +27,7 @@ class EmbeddingCache:
 
     Args:
         folder: where the file lies; ``default`` for the user's cache, None to keep nothing.
-        key: names the network, its pooling and the version of the clip.
+        key: names the network and its pooling.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None, *, key: str) -> None:
@@ -39,26 +37,19 @@ class EmbeddingCache:
             root = Path(platformdirs.user_cache_dir("emovox")) if folder == "default" else Path(folder)
             self._file = root / "embeddings.sqlite"
 
-    def get(self, clip: Samples, compute: Callable[[Samples, int], Embedding]) -> Embedding:
-        """Give the stored embedding of `clip`, or compute and store it.
+    def get(self, clip: bytes, compute: Callable[[], Embedding]) -> Embedding:
+        """Give the stored embedding of a clip, or compute and store it.
 
         Args:
-            clip: shape (samples,).
-            compute: called with the clip and a seed that depends on nothing but key and content.
+            clip: its name, see `emovox.models.versions.Versions.name`.
+            compute: gives its embedding.
         """
-        name = self._name(clip)
+        name = hashlib.sha256(self.key.encode() + clip).digest()
         found = self._read(name)
         if found is None:
-            found = np.ascontiguousarray(compute(clip, _seed(name)), dtype=np.float32)
+            found = np.ascontiguousarray(compute(), dtype=np.float32)
             self._write(name, found)
         return found
-
-    def seed(self, clip: Samples) -> int:
-        """Give the seed that `get` calls `compute` with."""
-        return _seed(self._name(clip))
-
-    def _name(self, clip: Samples) -> bytes:
-        return hashlib.sha256(self.key.encode() + np.ascontiguousarray(clip, dtype=np.float32).tobytes()).digest()
 
     def _read(self, name: bytes) -> Embedding | None:
         if self._file is None or not self._file.is_file():
@@ -93,7 +84,3 @@ class EmbeddingCache:
     def _give_up(self, error: Exception) -> None:
         logger.warning("embeddings are not kept: %s: %s", self._file, error)
         self._file = None
-
-
-def _seed(name: bytes) -> int:
-    return int.from_bytes(name[:4], "little")

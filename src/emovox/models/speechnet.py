@@ -25,6 +25,7 @@ from emovox.errors import MissingExtraError, ModelError, ParameterError
 from emovox.models.discriminant import Discriminant, fit_discriminant
 from emovox.models.embeddings import EmbeddingCache
 from emovox.models.temperature import likeliest_temperature, softmax
+from emovox.models.versions import Versions
 from emovox.models.voice_gate import LEAST, VoiceGate, fit_voice_gate
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         pretrained_: where the trunk's weights come from, and their licence.
     """
 
-    recipe = "3"
+    recipe = "4"
     """Raised whenever the same data give another model."""
 
     def __init__(
@@ -106,7 +107,9 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         targets, speakers, origins = self._check(X, y, groups, corpora)
         self.trunk_: torch.nn.Module = self._build_trunk()
-        embedded = np.stack([self._embed(X, view=view, of=self.views + 1) for view in range(self.views + 1)], axis=1)
+        versions = Versions(X, speakers=speakers, random_state=self.random_state)
+        every = range(self.views + 1)
+        embedded = np.stack([self._embed(versions, view=view, of=len(every)) for view in every], axis=1)
         weight = balance(targets, origins)
         self.temperature_ = self._find_temperature(embedded, targets, speakers, weight)
         self.layer_ = self._fit_layer(embedded, targets, speakers, weight)
@@ -116,7 +119,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def embed(self, X: Sequence[Samples]) -> Floats:
         """Give the pooled hidden states relative to the training clips' mean, shape (n, width * pooled blocks)."""
         check_is_fitted(self)
-        return np.asarray(self._embed(X) - self.layer_.mean)
+        return np.asarray(self._embed(Versions(X)) - self.layer_.mean)
 
     def decision_function(self, X: Sequence[Samples], *, references: Floats | None = None) -> Floats:
         """Give calibrated logits, as of a voice.
@@ -226,40 +229,35 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.pretrained_ = describe_weights(self.weights)
         return trunk
 
-    def _embed(self, X: Sequence[Samples], *, view: int = 0, of: int = 1) -> Floats:
-        """Embed each clip (view 0) or an augmented version of it (views 1 to `of` - 1); of 0 views nothing is told."""
+    def _embed(self, versions: Versions, *, view: int = 0, of: int = 1) -> Floats:
+        """Embed a version of each clip, one of the views 0 to `of` - 1; of 0 views nothing is told."""
         import torch
 
         from emovox.models.threads import in_threads
         from emovox.models.whisper import pool
 
-        cache, augment = self._view(view)
+        cache = self._cache()
 
-        def compute(clip: Samples, seed: int) -> npt.NDArray[np.float32]:
-            sound = np.array(augment(clip, seed), dtype=np.float32)
+        def compute(row: int) -> npt.NDArray[np.float32]:
             with torch.inference_mode():
-                states, kept = self.trunk_(torch.from_numpy(sound)[None])
+                states, kept = self.trunk_(torch.from_numpy(versions.sound(view, row))[None])
                 pooled: npt.NDArray[np.float32] = pool(states, kept, self._pooled)[0].numpy()
             return pooled
 
+        def embed(row: int) -> npt.NDArray[np.float32]:
+            return cache.get(versions.name(view, row), lambda: compute(row))
+
         def told(done: int) -> None:
             if self.progress is not None and of:
-                self.progress(view * len(X) + done, of * len(X))
+                self.progress(view * len(versions) + done, of * len(versions))
 
-        return np.stack(in_threads(lambda clip: cache.get(clip, compute), X, done=told))
+        return np.stack(in_threads(embed, range(len(versions)), done=told))
 
-    def _view(self, view: int) -> tuple[EmbeddingCache, Callable[[Samples, int], Samples]]:
-        """Say where embeddings of a view are kept, and what makes it of a clip and the seed that the cache gives."""
+    def _cache(self) -> EmbeddingCache:
         from emovox.models.whisper import digest
 
-        key = f"speechnet-2/{digest(self.trunk_.state_dict())}/{','.join(map(str, self._pooled))}"
-        augment: Callable[[Samples, int], Samples] = _unchanged
-        if view:
-            from emovox.models.augment import AUGMENT_VERSION, Augmenter
-
-            key += f"/augment-{AUGMENT_VERSION}/{self.random_state}/{view}"
-            augment = Augmenter()
-        return EmbeddingCache(self.cache_dir, key=key), augment
+        key = f"speechnet/{digest(self.trunk_.state_dict())}/{','.join(map(str, self._pooled))}/"
+        return EmbeddingCache(self.cache_dir, key=key)
 
     def _fit_layer(
         self, embedded: Floats, targets: npt.NDArray[Any], speakers: npt.NDArray[Any] | None, weight: Floats
@@ -281,7 +279,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         from emovox.models.background import background_sounds
 
         _, views, size = embedded.shape
-        background = self._embed(background_sounds(BACKGROUND_SOUNDS), of=0)
+        background = self._embed(Versions(background_sounds(BACKGROUND_SOUNDS)), of=0)
         return fit_voice_gate(
             embedded.reshape(-1, size) - self.layer_.mean,
             np.repeat(np.searchsorted(self.classes_, targets), views),
@@ -321,11 +319,6 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for train, test in folds.split(targets, targets, speakers):
             if len(np.unique(targets[train])) == len(self.classes_):
                 yield train, test
-
-
-def _unchanged(clip: Samples, seed: int) -> Samples:
-    del seed
-    return clip
 
 
 def balance(targets: npt.NDArray[Any], corpora: npt.NDArray[Any] | None) -> Floats:

@@ -26,6 +26,7 @@ from emovox.models.student import Heard, Student, embed, hear
 from emovox.models.teaching import Lesson, Material, teach
 from emovox.models.temperature import likeliest_temperature
 from emovox.models.threads import in_threads
+from emovox.models.versions import Versions
 from emovox.models.whisper import pool, round_matrices
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
@@ -135,7 +136,8 @@ class SmallSpeechNet(SpeechNet):
         shorter = dataclasses.replace(lesson, epochs=max(1, round(self.calibration * lesson.epochs)))
         fold = None if speakers is None else next(self._speaker_folds(targets, speakers), None)
         work = [len(X), 0 if fold is None else shorter.epochs * len(fold[0]), lesson.epochs * len(X)]
-        school = self._listen(X, np.searchsorted(self.classes_, targets), weight, self._told(0, work))
+        versions = Versions(X, speakers=speakers, random_state=self.random_state)
+        school = self._listen(versions, np.searchsorted(self.classes_, targets), weight, self._told(0, work))
         if fold is not None:
             first, _ = self._teach(school.material(fold[0]), shorter, "calibration", self._told(1, work))
         student, self.losses_ = self._teach(school.material(np.arange(len(X))), lesson, "student", self._told(2, work))
@@ -156,9 +158,8 @@ class SmallSpeechNet(SpeechNet):
     def _pooled(self) -> Sequence[int]:
         return (1,)
 
-    def _view(self, view: int) -> tuple[EmbeddingCache, Callable[[Samples, int], Samples]]:
-        cache, augment = super()._view(view)
-        return EmbeddingCache(None, key=cache.key), augment  # as quick to compute as to find
+    def _cache(self) -> EmbeddingCache:
+        return EmbeddingCache(None, key="")  # as quick to compute as to find
 
     def _lesson(self) -> Lesson:
         if not 0 < self.calibration <= 1:
@@ -171,9 +172,7 @@ class SmallSpeechNet(SpeechNet):
             seed=self.random_state,
         )
 
-    def _listen(
-        self, X: Sequence[Samples], emotions: Rows, weight: Floats, told: Callable[[int, int], None]
-    ) -> _School:
+    def _listen(self, versions: Versions, emotions: Rows, weight: Floats, told: Callable[[int, int], None]) -> _School:
         """Hear each view of each clip, and what the teacher says of it."""
         teacher = SpeechNet(
             weights=self.weights,
@@ -184,27 +183,25 @@ class SmallSpeechNet(SpeechNet):
             random_state=self.random_state,
         )
         teacher.trunk_ = trunk = teacher._build_trunk()
+        cache = teacher._cache()
         self.pretrained_ = teacher.pretrained_ | {"role": "teacher"}
         heard: list[list[Heard]] = []
         said: list[Floats] = []
         for view in range(self.views + 1):
-            cache, augment = teacher._view(view)
 
-            def listen(
-                clip: Samples, cache: EmbeddingCache = cache, augment: Callable[[Samples, int], Samples] = augment
-            ) -> tuple[Heard, npt.NDArray[np.float32]]:
-                sound = np.array(augment(clip, cache.seed(clip)), dtype=np.float32)
+            def listen(row: int, view: int = view) -> tuple[Heard, npt.NDArray[np.float32]]:
                 with torch.inference_mode():
-                    spectrogram = trunk.front_end(torch.from_numpy(sound)[None])
+                    spectrogram = trunk.front_end(torch.from_numpy(versions.sound(view, row))[None])
                     embedding = cache.get(
-                        clip, lambda *_: pool(*trunk.encode(spectrogram), self.pooled_blocks)[0].numpy()
+                        versions.name(view, row),
+                        lambda: pool(*trunk.encode(spectrogram), self.pooled_blocks)[0].numpy(),
                     )
                     return hear(spectrogram[0]), embedding
 
-            def done(clips: int, before: int = view * len(X)) -> None:
-                told(before + clips, (self.views + 1) * len(X))
+            def done(clips: int, before: int = view * len(versions)) -> None:
+                told(before + clips, (self.views + 1) * len(versions))
 
-            found = in_threads(listen, X, done=done)
+            found = in_threads(listen, range(len(versions)), done=done)
             heard.append([item for item, _ in found])
             said.append(np.stack([embedding for _, embedding in found]))
         return _School(heard, np.stack(said, axis=1), emotions, weight)

@@ -1,4 +1,4 @@
-"""Compute something of each clip in threads, one clip a thread."""
+"""Compute something of each of many clips in threads, one clip a thread."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import TypeVar
 
 import torch
 
-from emovox.audio import Samples
-
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def in_threads(
-    compute: Callable[[Samples], Result], clips: Sequence[Samples], *, done: Callable[[int], None] | None = None
+    compute: Callable[[Item], Result], clips: Sequence[Item], *, done: Callable[[int], None] | None = None
 ) -> list[Result]:
     """Compute something of each clip, in as many threads as torch may use.
 
@@ -22,7 +21,7 @@ def in_threads(
 
     Args:
         compute: what to compute.
-        clips: each float32 of shape (samples,).
+        clips: what it is called with, one after the other.
         done: called with the number of finished clips after each.
 
     Returns:
