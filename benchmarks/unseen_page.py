@@ -40,9 +40,10 @@ of the same speaker is taken, drawn anew for each tested clip, whose labels nobo
 clips it is all of that speaker's, as `emovox predict --adapt auto` does.
 
 **How the recipe was found.** In every fold the model is fitted to the training part alone. The recipe itself (which
-blocks, the mean without the standard deviation, quiet ends left out, how much the covariance is shrunk, cuts among the
-augmentations) was found by trying settings on these same corpora, with the first and the third table in view. So these
-are figures of development; what the recipe does on a corpus that nobody has looked at, your own recordings will tell.
+blocks, the mean without the standard deviation, quiet ends left out, how much the covariance is shrunk, cuts, babble
+and speed among the augmentations) was found by trying settings on these same corpora, with the first three tables in
+view. So these are figures of development; what the recipe does on a corpus that nobody has looked at, your own
+recordings will tell.
 
 {sections}"""
 

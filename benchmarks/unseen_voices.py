@@ -2,16 +2,20 @@
 
     python benchmarks/unseen_voices.py ../shared/corpora --weights ../shared/weights/whisper-base-encoder-3.safetensors
     python benchmarks/unseen_voices.py ../shared/corpora --weights ... --only ravdess --only corpus
+    python benchmarks/unseen_voices.py ../shared/corpora --weights ... --model speechnet-small --keep runs/small \
+      -o docs/results/unseen_voices_small.json
     python benchmarks/unseen_voices.py --page
 
 The first measures everything and writes docs/results/unseen_voices.json part by part, the second some parts, the third
-the tables (docs/results/unseen_voices.md) from that file. What is adapted is said so: from the embeddings of the tested
-speaker the mean of other clips of the same speaker is taken, whose labels nobody looks at.
+another model, and goes on after a kill with the folds that `--keep` has not got yet; the fourth writes the tables
+(docs/results/unseen_voices.md) from that file. What is adapted is said so: from the embeddings of the tested speaker
+the mean of other clips of the same speaker is taken, whose labels nobody looks at.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import platform
 from collections.abc import Callable, Iterator, Mapping
@@ -22,9 +26,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich.progress import track
+from sklearn.base import clone
 from unseen_page import page
 
 import emovox
+from emovox._files import replacing
 from emovox.corpora.scanning import scan
 from emovox.emotions import EMOTIONS
 from emovox.evaluation.cells import write_text
@@ -35,6 +41,7 @@ from emovox.evaluation.planning import listening_sample
 from emovox.evaluation.protocols import LeaveOneCorpusOut, LeaveOneSpeakerOut, RandomSplit, SpeakerFolds
 from emovox.evaluation.splitting import Fold
 from emovox.inference.adaptation import reference_from
+from emovox.models.catalog import create
 from emovox.models.speechnet import SpeechNet
 
 RESULTS = Path("docs/results/unseen_voices.json")
@@ -136,51 +143,71 @@ def references(embedded: Any, speakers: Any, count: int | None) -> Any:
     return found
 
 
-def measure(part: Part, inputs: Inputs, weights: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def measure(
+    part: Part, inputs: Inputs, unfitted: SpeechNet, kept: Callable[[Fold], Path | None]
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Carry out a part; give name of the fold (empty for all together), name of the test, and the scores."""
     table = inputs.table
-    clips: Any = inputs.values[WAVEFORM]
     labels = tuple(sorted(set(inputs.truth.tolist())))
-    tested = np.zeros(len(table), dtype=bool)
     given: dict[str, Any] = {}
-    sample = np.isin(np.arange(len(table)), listening_sample(table, seed=SEED))
     folds = part.folds(table)
     for fold in track(folds, description=part.title, transient=True):
-        model = SpeechNet(weights=weights).fit(
-            clips[fold.train],
-            inputs.truth[fold.train],
-            groups=inputs.speakers[fold.train],
-            corpora=inputs.corpora[fold.train],
-        )
-        order = [list(model.classes_).index(label) for label in labels if label in model.classes_]
-        columns = [number for number, label in enumerate(labels) if label in model.classes_]
-
-        def keep(name: str, rows: Any, probabilities: Any, order: Any = order, columns: Any = columns) -> None:
+        file = kept(fold)
+        if file is not None and file.exists():
+            with np.load(file) as stored:
+                found = dict(stored)
+        else:
+            found = predict(part, inputs, fold, labels, clone(unfitted))
+            if file is not None:
+                with replacing(file) as new, new.open("wb") as out:
+                    np.savez_compressed(out, **found)
+        for name, probabilities in found.items():
             whole = given.setdefault(name, np.full((len(table), len(labels)), np.nan))
-            whole[rows] = 0.0
-            whole[np.ix_(rows, columns)] = probabilities[:, order]
-
-        test = fold.test
-        tested[test] = True
-        keep("unadapted", test, model.predict_proba(clips[test]))
-        if part.adapted:
-            embedded = model.embed(clips[test])
-            for count in (*FEW, None):
-                named = f"adapted with {count or 'all'} unlabelled clips"
-                refs = references(embedded, inputs.speakers[test], count)
-                keep(named, test, model.predict_proba(clips[test], references=refs))
-        heard = test[sample[test]]
-        model.set_params(cache_dir=None)
-        if part.tests:
-            keep("unadapted, the sample as it is", heard, model.predict_proba(clips[heard]))
-        for name, change in part.tests.items():
-            keep(f"unadapted, {name}", heard, model.predict_proba([change(inputs, row) for row in heard]))
+            filled = ~np.isnan(probabilities[:, 0])
+            whole[fold.test[filled]] = probabilities[filled]
     for name, whole in given.items():
         rows = np.flatnonzero(~np.isnan(whole[:, 0]))
         yield "", name, _scored(inputs, rows, whole, labels)
         if "sample" not in name and "," not in name:
             for fold in folds:
                 yield fold.name, name, _scored(inputs, fold.test, whole, labels)
+
+
+def predict(part: Part, inputs: Inputs, fold: Fold, labels: tuple[str, ...], model: SpeechNet) -> dict[str, Any]:
+    """Fit to a fold; give, for each test, the probabilities of its clips, NaN for those that are not in the sample."""
+    clips: Any = inputs.values[WAVEFORM]
+    model.fit(
+        clips[fold.train],
+        inputs.truth[fold.train],
+        groups=inputs.speakers[fold.train],
+        corpora=inputs.corpora[fold.train],
+    )
+    columns = [labels.index(label) for label in model.classes_]
+    test = fold.test
+    everything = np.ones(len(test), dtype=bool)
+    found: dict[str, Any] = {}
+
+    def keep(name: str, heard: Any, probabilities: Any) -> None:
+        whole = np.full((len(test), len(labels)), np.nan)
+        whole[heard] = 0.0
+        whole[np.ix_(heard, columns)] = probabilities
+        found[name] = whole
+
+    keep("unadapted", everything, model.predict_proba(clips[test]))
+    if part.adapted:
+        embedded = model.embed(clips[test])
+        for count in (*FEW, None):
+            refs = references(embedded, inputs.speakers[test], count)
+            probabilities = model.predict_proba(clips[test], references=refs)
+            keep(f"adapted with {count or 'all'} unlabelled clips", everything, probabilities)
+    if part.tests:
+        heard = np.isin(test, listening_sample(inputs.table, seed=SEED))
+        model.set_params(cache_dir=None)
+        keep("unadapted, the sample as it is", heard, model.predict_proba(clips[test[heard]]))
+        for name, change in part.tests.items():
+            changed = [change(inputs, row) for row in test[heard]]
+            keep(f"unadapted, {name}", heard, model.predict_proba(changed))
+    return found
 
 
 def _scored(inputs: Inputs, rows: Any, probabilities: Any, labels: tuple[str, ...]) -> dict[str, Any]:
@@ -198,10 +225,16 @@ def _scored(inputs: Inputs, rows: Any, probabilities: Any, labels: tuple[str, ..
     }
 
 
+def _kept(folder: Path | None, part: str, fold: Fold) -> Path | None:
+    return None if folder is None else folder / f"{part}-{fold.name.replace(', ', '+')}.npz"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpora", nargs="?", type=Path)
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--model", default="speechnet", choices=["speechnet", "speechnet-small"])
+    parser.add_argument("--keep", type=Path, help="folder in which finished folds are kept")
     parser.add_argument("--only", action="append", choices=[*PARTS], help="may be given several times")
     parser.add_argument("--page", action="store_true", help="write the tables from what was measured")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
@@ -214,14 +247,22 @@ def main() -> None:
             part = PARTS[name]
             inputs = read_inputs(part.rows(table).reset_index(drop=True), [WAVEFORM])
             results: dict[str, Any] = {}
-            for fold, test, scores in measure(part, inputs, options.weights):
+            model = create(options.model, seed=SEED, weights=options.weights)
+            kept = functools.partial(_kept, options.keep, name)
+            for fold, test, scores in measure(part, inputs, model, kept):
                 results.setdefault(test, {})[fold or "all"] = scores
                 if not fold:
                     print(
                         f"{name:8} {test:42} UAR {100 * scores['uar']:.1f}  ECE {100 * scores['ece']:.1f}", flush=True
                     )
             known = json.loads(options.output.read_text(encoding="utf-8")) if options.output.exists() else {}
-            known |= {"emovox": emovox.__version__, "machine": platform.machine(), "seed": SEED}
+            known |= {
+                "model": options.model,
+                "recipe": model.recipe,
+                "emovox": emovox.__version__,
+                "machine": platform.machine(),
+                "seed": SEED,
+            }
             known.setdefault("parts", {})[name] = {
                 "title": part.title,
                 "labels": sorted(set(inputs.truth.tolist())),
