@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 from scipy import signal
 from sklearn.base import clone
 from sklearn.metrics import balanced_accuracy_score
-from speechnet_files import tiny_whisper
+from speechnet_files import Clips, tiny_whisper, tones
 
 from emovox.audio import load
 from emovox.errors import ModelError, ParameterError
@@ -27,24 +27,12 @@ from emovox.models.speechnet import SpeechNet
 
 
 @pytest.fixture(scope="module")
-def clips() -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """Twenty-four tones of three speakers: high ones are angry, low ones sad."""
-    rng = np.random.default_rng(0)
-    sounds, emotions, speakers = [], [], []
-    for number in range(24):
-        angry, speaker = number % 2, number % 3
-        pitch = (400 if angry else 150) * (1 + 0.1 * speaker)
-        time = np.arange(rng.integers(6_000, 12_000)) / 16_000
-        sounds.append((np.sin(2 * np.pi * pitch * time) + 0.05 * rng.normal(size=time.size)).astype(np.float32))
-        emotions.append("angry" if angry else "sad")
-        speakers.append(f"speaker-{speaker}")
-    return sounds, np.array(emotions), np.array(speakers)
+def clips() -> Clips:
+    return tones()
 
 
 @pytest.fixture(scope="module")
-def model(
-    clips: tuple[list[np.ndarray], np.ndarray, np.ndarray], tmp_path_factory: pytest.TempPathFactory
-) -> SpeechNet:
+def model(clips: Clips, tmp_path_factory: pytest.TempPathFactory) -> SpeechNet:
     weights = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     tiny_whisper(weights)
     sounds, emotions, speakers = clips
@@ -53,7 +41,7 @@ def model(
     )
 
 
-def test_it_is_a_classifier(model: SpeechNet, clips: tuple[list[np.ndarray], np.ndarray, np.ndarray]) -> None:
+def test_it_is_a_classifier(model: SpeechNet, clips: Clips) -> None:
     sounds, emotions, _ = clips
     probabilities = model.predict_proba(sounds)
     assert probabilities.shape == (24, 2)
@@ -68,15 +56,13 @@ def test_it_is_a_classifier(model: SpeechNet, clips: tuple[list[np.ndarray], np.
     np.testing.assert_allclose(again, probabilities, atol=1e-6)
 
 
-def test_one_clip_at_a_time_gives_the_same(
-    model: SpeechNet, clips: tuple[list[np.ndarray], np.ndarray, np.ndarray]
-) -> None:
+def test_one_clip_at_a_time_gives_the_same(model: SpeechNet, clips: Clips) -> None:
     sounds = clips[0][:5]
     alone = np.concatenate([model.predict_proba([sound]) for sound in sounds])
     np.testing.assert_allclose(alone, model.predict_proba(sounds), atol=1e-9)
 
 
-def test_wrong_arguments_are_refused(model: SpeechNet, clips: tuple[list[np.ndarray], np.ndarray, np.ndarray]) -> None:
+def test_wrong_arguments_are_refused(model: SpeechNet, clips: Clips) -> None:
     sounds, emotions, _ = clips
     with pytest.raises(ModelError, match="needs pretrained"):
         SpeechNet().fit(sounds, emotions)
@@ -109,9 +95,7 @@ def test_graph_gives_the_same_probabilities(model: SpeechNet, voice: np.ndarray)
         np.testing.assert_allclose(found, model.predict_proba([voice, -voice], references=some), atol=1e-4)
 
 
-def test_adaptation_takes_away_what_all_clips_share(
-    model: SpeechNet, clips: tuple[list[np.ndarray], np.ndarray, np.ndarray]
-) -> None:
+def test_adaptation_takes_away_what_all_clips_share(model: SpeechNet, clips: Clips) -> None:
     sounds, emotions, _ = clips
     shift = np.random.default_rng(0).normal(size=len(model.layer_.mean)) * 3
     change = model.decision_function(sounds) - model.decision_function(sounds, references=shift)
@@ -121,9 +105,7 @@ def test_adaptation_takes_away_what_all_clips_share(
     assert (model.classes_[centred.argmax(axis=1)] == emotions).all()
 
 
-def test_views_are_learned_and_change_the_layer(
-    model: SpeechNet, clips: tuple[list[np.ndarray], np.ndarray, np.ndarray]
-) -> None:
+def test_views_are_learned_and_change_the_layer(model: SpeechNet, clips: Clips) -> None:
     sounds, emotions, speakers = clips
     seen: list[tuple[int, int]] = []
     viewed = clone(model).set_params(views=1, progress=lambda done, total: seen.append((done, total)))
@@ -236,7 +218,7 @@ def test_a_damaged_cache_costs_time_and_nothing_else(
 
 @pytest.mark.slow
 def test_it_hears_emotion_in_unseen_actors(corpora_dir: Path, encoder_weights: Path) -> None:
-    def actors(*numbers: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    def actors(*numbers: int) -> Clips:
         paths = [
             path
             for number in numbers

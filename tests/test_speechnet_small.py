@@ -12,7 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto
 from sklearn.base import clone
-from speechnet_files import tiny_whisper
+from speechnet_files import Clips, tiny_whisper, tones
 from typer.testing import CliRunner
 
 from emovox.audio import load
@@ -35,8 +35,6 @@ from emovox.models.student import Student
 from emovox.models.voice_gate import VoiceGate
 from emovox.models.whisper import round_matrices, round_weights
 
-Clips = tuple[list[np.ndarray], np.ndarray, np.ndarray]
-
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -47,17 +45,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def clips() -> Clips:
-    """Twenty-four tones of three speakers: high ones are angry, low ones sad."""
-    rng = np.random.default_rng(0)
-    sounds, emotions, speakers = [], [], []
-    for number in range(24):
-        angry, speaker = number % 2, number % 3
-        pitch = (400 if angry else 150) * (1 + 0.1 * speaker)
-        time = np.arange(rng.integers(6_000, 12_000)) / 16_000
-        sounds.append((np.sin(2 * np.pi * pitch * time) + 0.05 * rng.normal(size=time.size)).astype(np.float32))
-        emotions.append("angry" if angry else "sad")
-        speakers.append(f"speaker-{speaker}")
-    return sounds, np.array(emotions), np.array(speakers)
+    return tones()
 
 
 def unfitted(weights: Path, **changes: object) -> SmallSpeechNet:
