@@ -1,4 +1,4 @@
-"""For tests of speechnet: a tiny Whisper with random weights in the format of the real ones, and clips to learn from."""
+"""For tests of speechnet: a tiny Whisper with random weights in the format of the real ones, and what it learns."""
 
 from __future__ import annotations
 
