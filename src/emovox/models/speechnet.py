@@ -262,14 +262,14 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _fit_layer(
         self, embedded: Floats, targets: npt.NDArray[Any], speakers: npt.NDArray[Any] | None, weight: Floats
     ) -> Discriminant:
-        """Fit on (clips, views, size), views alike."""
+        """Fit on (clips, views, size)."""
         clips, views, size = embedded.shape
         numbers = np.searchsorted(self.classes_, targets)
         voices = None if speakers is None else np.unique(speakers, return_inverse=True)[1].reshape(clips)
         return fit_discriminant(
             embedded.reshape(-1, size),
             np.repeat(numbers, views),
-            np.repeat(weight, views),
+            _of_views(weight, views),
             speakers=None if voices is None or not voices.any() else np.repeat(voices, views),
             shrinkage=self.shrinkage,
         )
@@ -283,7 +283,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return fit_voice_gate(
             embedded.reshape(-1, size) - self.layer_.mean,
             np.repeat(np.searchsorted(self.classes_, targets), views),
-            np.repeat(weight, views),
+            _of_views(weight, views),
             background - self.layer_.mean,
         )
 
@@ -329,6 +329,13 @@ def balance(targets: npt.NDArray[Any], corpora: npt.NDArray[Any] | None) -> Floa
     )
     weight = 1.0 / size[cell.ravel()]
     return np.asarray(weight / weight.mean())
+
+
+def _of_views(weight: Floats, views: int) -> Floats:
+    """Weigh views of clips so that the clip itself counts as much as all its augmented versions together."""
+    shares = np.ones(views)
+    shares[0] = max(1, views - 1)
+    return np.asarray((weight[:, None] * shares / shares.mean()).ravel())
 
 
 def _whole_network(model: SpeechNet) -> torch.nn.Module:
