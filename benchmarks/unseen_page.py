@@ -1,4 +1,4 @@
-"""The tables of docs/results/unseen_voices.md, made from what unseen_voices.py measured."""
+"""The tables of docs/results/unseen_voices.md and its like, made from what unseen_voices.py measured."""
 
 from __future__ import annotations
 
@@ -14,36 +14,55 @@ well a model knows voices that it has heard.""",
 }
 
 
+RECIPES = {
+    "speechnet": """The recipe of `emovox-base`, the packaged model (`speechnet`: frozen Whisper-base blocks, linear
+discriminant, four augmented views) is trained anew in every fold.""",
+    "speechnet-small": """The recipe of `emovox-small` (`speechnet-small`: convolutions, taught by `speechnet`'s frozen
+Whisper-base blocks on the training clips and four augmented views, linear discriminant) is trained anew in every
+fold.""",
+}
+
+HISTORIES = {
+    "speechnet": """**How the recipe was found.** In every fold the model is fitted to the training part alone. The
+recipe itself (which blocks, the mean without the standard deviation, quiet ends left out, how much the covariance is
+shrunk, cuts, babble and speed among the augmentations) was found by trying settings on these same corpora, with the
+first three tables in view. So these are figures of development; what the recipe does on a corpus that nobody has
+looked at, your own recordings will tell.""",
+    "speechnet-small": """**How the recipe was found.** In every fold the model is fitted to the training part alone,
+and what is asked of the student comes from that part, too. Size, teaching and epochs were set beforehand, for time
+and bytes, and not tried out on these tables; the teacher's blocks, the discriminant and the augmentation are those of
+`speechnet`, which were found on these same corpora ([unseen_voices.md](unseen_voices.md)).""",
+}
+
+
 WHOLE = ("unadapted", *(f"adapted with {count} unlabelled clips" for count in (8, 30, "all")))
 """Tests of whole clips, in the order of the columns."""
 
 
-def page(results: dict[str, Any]) -> str:
-    """Write the tables as Markdown."""
+def page(results: dict[str, Any], source: str) -> str:
+    """Write the tables as Markdown; `source` is the name of the file that holds the results."""
     parts = results["parts"]
     known = [name for name in ("corpus", "speaker", "ravdess", "emodb", "tess", "random") if name in parts]
     sections = "\n".join(_section(parts[name], PUBLISHED.get(name, "")) for name in known)
-    return f"""# Voices that the model never heard
+    model = results["model"]
+    options = "" if model == "speechnet" else f" \\\n      --model {model} -o docs/results/{source}"
+    return f"""# Voices that {model} never heard
 
-Made by `benchmarks/unseen_voices.py` from [unseen_voices.json](unseen_voices.json):
+Made by `benchmarks/unseen_voices.py` from [{source}]({source}):
 
-    python benchmarks/unseen_voices.py ../shared/corpora --weights ../shared/weights/whisper-base-encoder-3.safetensors
+    python benchmarks/unseen_voices.py ../shared/corpora \\
+      --weights ../shared/weights/whisper-base-encoder-3.safetensors{options}
 
-The recipe of the packaged model (`speechnet`: frozen Whisper-base blocks, linear discriminant, four augmented views)
-is trained anew in every fold. UAR is the mean recall of the emotions that were tested, in per cent, with a 95 %
-interval from a bootstrap over speakers (over clips where there are fewer than five speakers, which makes it too
-narrow). ECE is the expected calibration error of the probabilities, in per cent; their temperature comes from speakers
-of the training data.
+{RECIPES[model]} UAR is the mean recall of the
+emotions that were tested, in per cent, with a 95 % interval from a bootstrap over speakers (over clips where there are
+fewer than five speakers, which makes it too narrow). ECE is the expected calibration error of the probabilities, in
+per cent; their temperature comes from speakers of the training data.
 
 **Unadapted** and **adapted** are different things. Adapted with n clips: from each embedding the mean of n other clips
 of the same speaker is taken, drawn anew for each tested clip, whose labels nobody looks at (`emovox adapt`). With all
 clips it is all of that speaker's, as `emovox predict --adapt auto` does.
 
-**How the recipe was found.** In every fold the model is fitted to the training part alone. The recipe itself (which
-blocks, the mean without the standard deviation, quiet ends left out, how much the covariance is shrunk, cuts, babble
-and speed among the augmentations) was found by trying settings on these same corpora, with the first three tables in
-view. So these are figures of development; what the recipe does on a corpus that nobody has looked at, your own
-recordings will tell.
+{HISTORIES[model]}
 
 {sections}"""
 

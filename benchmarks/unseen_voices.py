@@ -4,7 +4,7 @@
     python benchmarks/unseen_voices.py ../shared/corpora --weights ... --only ravdess --only corpus
     python benchmarks/unseen_voices.py ../shared/corpora --weights ... --model speechnet-small --keep runs/small \
       -o docs/results/unseen_voices_small.json
-    python benchmarks/unseen_voices.py --page
+    python benchmarks/unseen_voices.py --page [-o ...]
 
 The first measures everything and writes docs/results/unseen_voices.json part by part, the second some parts, the third
 another model, and goes on after a kill with the folds that `--keep` has not got yet; the fourth writes the tables
@@ -272,7 +272,8 @@ def main() -> None:
     elif not options.page:
         parser.error("give a folder of corpora to measure, or --page")
     if options.page or not options.only:
-        write_text(options.output.with_suffix(".md"), page(json.loads(options.output.read_text(encoding="utf-8"))))
+        results = json.loads(options.output.read_text(encoding="utf-8"))
+        write_text(options.output.with_suffix(".md"), page(results, options.output.name))
 
 
 if __name__ == "__main__":
