@@ -82,7 +82,7 @@ class SmallSpeechNet(SpeechNet):
         width: int = 192,
         stem: int = 128,
         blocks: int = 5,
-        epochs: int = 12,
+        epochs: int = 6,
         learning_rate: float = 2e-3,
         faithfulness: float = 0.0,
         emotion_weight: float = 0.2,

@@ -50,7 +50,7 @@ class Lesson:
         seed: of order, masks and first weights of the layers that only teaching needs.
     """
 
-    epochs: int = 12
+    epochs: int = 6
     batch_size: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
