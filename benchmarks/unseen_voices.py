@@ -202,7 +202,8 @@ def predict(part: Part, inputs: Inputs, fold: Fold, labels: tuple[str, ...], mod
             keep(f"adapted with {count or 'all'} unlabelled clips", everything, probabilities)
     if part.tests:
         heard = np.isin(test, listening_sample(inputs.table, seed=SEED))
-        model.set_params(cache_dir=None)
+        if "cache_dir" in model.get_params():
+            model.set_params(cache_dir=None)
         keep("unadapted, the sample as it is", heard, model.predict_proba(clips[test[heard]]))
         for name, change in part.tests.items():
             changed = [change(inputs, row) for row in test[heard]]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -20,7 +21,7 @@ import torch
 from emovox.audio import Samples
 from emovox.errors import ParameterError
 from emovox.models.discriminant import Discriminant
-from emovox.models.embeddings import EmbeddingCache
+from emovox.models.hints import by_step, find_hints
 from emovox.models.speechnet import SpeechNet, balance
 from emovox.models.student import Heard, Student, embed, hear
 from emovox.models.teaching import Lesson, Material, teach
@@ -51,12 +52,10 @@ class SmallSpeechNet(SpeechNet):
         views: augmented versions of each training clip that are learned beside it, >= 0.
         shrinkage: of the discriminant's covariance, above 0 and at most 1.
         width, stem, blocks: size of the network, see `emovox.models.student.Student`.
-        epochs, learning_rate, faithfulness, emotion_weight: see `emovox.models.teaching.Lesson`.
+        epochs, learning_rate, hint_weight, emotion_weight: see `emovox.models.teaching.Lesson`.
         calibration: how long the student is taught by which the temperature is found, as a share of `epochs`, above 0
             and at most 1.
         device: where students are taught: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
-        cache_dir: where the teacher's embeddings are kept between runs, shared with `SpeechNet`; None keeps them
-            nowhere. The default is the user's cache.
         checkpoint_dir: where the state of the teaching is kept. When a run was killed, calling `fit` again with the
             same parameters and data goes on from there. None keeps nothing.
         progress: called with (done, in all) while clips are heard and students taught; a clip heard once counts 1.
@@ -77,18 +76,17 @@ class SmallSpeechNet(SpeechNet):
         weights: str | os.PathLike[str] | None = None,
         pooled_blocks: Sequence[int] = (2, 3),
         weight_bits: int | None = 8,
-        views: int = 4,
+        views: int = 2,
         shrinkage: float = 0.25,
         width: int = 192,
         stem: int = 128,
         blocks: int = 5,
         epochs: int = 6,
         learning_rate: float = 2e-3,
-        faithfulness: float = 0.0,
+        hint_weight: float = 1.0,
         emotion_weight: float = 0.2,
         calibration: float = 0.5,
         device: str = "auto",
-        cache_dir: str | os.PathLike[str] | None = "default",
         checkpoint_dir: str | os.PathLike[str] | None = None,
         progress: Callable[[int, int], None] | None = None,
         random_state: int = 7,
@@ -99,7 +97,7 @@ class SmallSpeechNet(SpeechNet):
             weight_bits=weight_bits,
             views=views,
             shrinkage=shrinkage,
-            cache_dir=cache_dir,
+            cache_dir=None,  # the student is as quick as the cache, and the teacher's states are too many
             progress=progress,
             random_state=random_state,
         )
@@ -108,7 +106,7 @@ class SmallSpeechNet(SpeechNet):
         self.blocks = blocks
         self.epochs = epochs
         self.learning_rate = learning_rate
-        self.faithfulness = faithfulness
+        self.hint_weight = hint_weight
         self.emotion_weight = emotion_weight
         self.calibration = calibration
         self.device = device
@@ -158,53 +156,48 @@ class SmallSpeechNet(SpeechNet):
     def _pooled(self) -> Sequence[int]:
         return (1,)
 
-    def _cache(self) -> EmbeddingCache:
-        return EmbeddingCache(None, key="")  # as quick to compute as to find
-
     def _lesson(self) -> Lesson:
         if not 0 < self.calibration <= 1:
             raise ParameterError(f"calibration must lie above 0 and at most at 1, got {self.calibration}")
         return Lesson(
             epochs=self.epochs,
             learning_rate=self.learning_rate,
-            faithfulness=self.faithfulness,
+            hint_weight=self.hint_weight,
             emotion_weight=self.emotion_weight,
             seed=self.random_state,
         )
 
     def _listen(self, versions: Versions, emotions: Rows, weight: Floats, told: Callable[[int, int], None]) -> _School:
         """Hear each view of each clip, and what the teacher says of it."""
-        teacher = SpeechNet(
-            weights=self.weights,
-            pooled_blocks=self.pooled_blocks,
-            weight_bits=self.weight_bits,
-            views=self.views,
-            cache_dir=self.cache_dir,
-            random_state=self.random_state,
-        )
-        teacher.trunk_ = trunk = teacher._build_trunk()
-        cache = teacher._cache()
-        self.pretrained_ = teacher.pretrained_ | {"role": "teacher"}
-        heard: list[list[Heard]] = []
-        said: list[Floats] = []
-        for view in range(self.views + 1):
+        trunk = self._build_trunk()
+        self.pretrained_ = self.pretrained_ | {"role": "teacher"}
 
-            def listen(row: int, view: int = view) -> tuple[Heard, npt.NDArray[np.float32]]:
-                with torch.inference_mode():
-                    spectrogram = trunk.front_end(torch.from_numpy(versions.sound(view, row))[None])
-                    embedding = cache.get(
-                        versions.name(view, row),
-                        lambda: pool(*trunk.encode(spectrogram), self.pooled_blocks)[0].numpy(),
-                    )
-                    return hear(spectrogram[0]), embedding
+        def listen(view: int, row: int) -> tuple[Heard, Floats, Floats]:
+            with torch.inference_mode():
+                spectrogram = trunk.front_end(torch.from_numpy(versions.sound(view, row))[None])
+                states, kept = trunk.encode(spectrogram)
+                item = hear(spectrogram[0])
+                chosen = torch.cat([states[block - 1][0] for block in self.pooled_blocks], dim=1)
+                return item, by_step(chosen, item), pool(states, kept, self.pooled_blocks)[0].numpy()
 
-            def done(clips: int, before: int = view * len(versions)) -> None:
-                told(before + clips, (self.views + 1) * len(versions))
+        def told_of(view: int) -> Callable[[int], None]:
+            return lambda clips: told(view * len(versions) + clips, (self.views + 1) * len(versions))
 
-            found = in_threads(listen, range(len(versions)), done=done)
+        clean = in_threads(partial(listen, 0), range(len(versions)), done=told_of(0))
+        hints = find_hints([states for _, states, _ in clean])
+        heard, hinted = [[item for item, _, _ in clean]], [[hints.of(states) for _, states, _ in clean]]
+        embedded = np.stack([embedding for _, _, embedding in clean])
+        del clean
+
+        def listen_again(view: int, row: int) -> tuple[Heard, Floats]:
+            item, states, _ = listen(view, row)
+            return item, hints.of(states)
+
+        for view in range(1, self.views + 1):
+            found = in_threads(partial(listen_again, view), range(len(versions)), done=told_of(view))
             heard.append([item for item, _ in found])
-            said.append(np.stack([embedding for _, embedding in found]))
-        return _School(heard, np.stack(said, axis=1), emotions, weight)
+            hinted.append([hint for _, hint in found])
+        return _School(heard, hinted, embedded, emotions, weight)
 
     def _teach(
         self, material: Material, lesson: Lesson, name: str, told: Callable[[int, int], None]
@@ -239,25 +232,29 @@ class _School:
     """All views of all clips, and all that is known of them.
 
     Args:
-        heard: views of clips.
-        said: the teacher's embeddings, shape (clips, views, size).
+        heard, hints: of each view, of each clip.
+        said: the teacher's embeddings of the clips as they are, shape (clips, size).
         emotions: class index of each clip. weight: of each clip.
     """
 
-    def __init__(self, heard: list[list[Heard]], said: Floats, emotions: Rows, weight: Floats) -> None:
+    def __init__(
+        self, heard: list[list[Heard]], hints: list[list[Floats]], said: Floats, emotions: Rows, weight: Floats
+    ) -> None:
         self.heard = [one for views in zip(*heard, strict=True) for one in views]
+        self.hints = [one for views in zip(*hints, strict=True) for one in views]
         self.said, self.emotions, self.weight = said, emotions, weight
         self.views = len(heard)
 
     def material(self, rows: Rows) -> Material:
         """Give what a student learns from that hears some of the clips."""
-        clean = self.said[rows, 0]
+        clean = self.said[rows]
         mean, scale = clean.mean(axis=0), clean.std(axis=0) + 1e-6
         weight = self.weight[rows] / self.weight[rows].mean()
+        places = [row * self.views + view for row in rows for view in range(self.views)]
         return Material(
-            heard=[self.heard[row * self.views + view] for row in rows for view in range(self.views)],
+            heard=[self.heard[place] for place in places],
+            hints=[self.hints[place] for place in places],
             clean=np.repeat((clean - mean) / scale, self.views, axis=0).astype(np.float32),
-            same=((self.said[rows] - mean) / scale).reshape(-1, len(mean)).astype(np.float32),
             emotions=np.repeat(self.emotions[rows], self.views),
             weight=np.repeat(weight, self.views).astype(np.float32),
         )

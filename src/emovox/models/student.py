@@ -27,10 +27,12 @@ class Heard(NamedTuple):
     Attributes:
         spectrogram: of `LogMelFrontEnd`, float16 of shape (80, frames).
         kept: which frames count, bool of shape (frames,).
+        start: how many frames were cut off before, a multiple of 4.
     """
 
     spectrogram: npt.NDArray[np.float16]
     kept: npt.NDArray[np.bool_]
+    start: int
 
 
 class Block(nn.Module):
@@ -116,7 +118,7 @@ def hear(spectrogram: Tensor) -> Heard:
     kept = sounding_frames(spectrogram[None])[0].bool()
     frames = torch.nonzero(kept)[:, 0]
     start, end = int(frames[0]) // 4 * 4, int(frames[-1]) + 1
-    return Heard(spectrogram[:, start:end].half().numpy(), kept[start:end].numpy())
+    return Heard(spectrogram[:, start:end].half().numpy(), kept[start:end].numpy(), start)
 
 
 def batch(heard: Sequence[Heard]) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,8 @@
 
 Distillation (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015) of embeddings: from its mean hidden
 state the student has to give, through a linear layer that is thrown away afterwards, the embedding that the teacher
-gives of the undisturbed clip, also where it hears a disturbed version.
+gives of the undisturbed clip, also where it hears a disturbed version. From each of its hidden states it has to give,
+through another such layer, what the teacher says at that step of what both hear (`emovox.models.hints`).
 """
 
 from __future__ import annotations
@@ -42,9 +43,8 @@ class Lesson:
         batch_size: spectrograms a step.
         learning_rate: the highest; it rises over the first tenth of the steps and falls to zero as a cosine.
         weight_decay: of AdamW.
-        faithfulness: 0 to ask for the teacher's embedding of the undisturbed clip, 1 for that of the very version that
-            is heard; between them, for both with shares of 1 - faithfulness and faithfulness.
-        emotion_weight: of the cross-entropy of the emotions, beside 1 for the embeddings.
+        hint_weight: of the hints, beside 1 for the embeddings.
+        emotion_weight: of the cross-entropy of the emotions, likewise.
         smoothing: of the emotions' labels, 0 to 1.
         averaging: the student's weights are averaged over about 1 / (1 - averaging) steps; 0 takes the last ones.
         seed: of order, masks and first weights of the layers that only teaching needs.
@@ -54,7 +54,7 @@ class Lesson:
     batch_size: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
-    faithfulness: float = 0.0
+    hint_weight: float = 1.0
     emotion_weight: float = 0.2
     smoothing: float = 0.1
     averaging: float = 0.999
@@ -64,7 +64,7 @@ class Lesson:
         for name, low, high in (
             ("epochs", 1, math.inf),
             ("batch_size", 1, math.inf),
-            ("faithfulness", 0, 1),
+            ("hint_weight", 0, math.inf),
             ("emotion_weight", 0, math.inf),
             ("smoothing", 0, 1),
             ("averaging", 0, 1),
@@ -84,14 +84,14 @@ class Material:
         heard: each of them.
         clean: what the teacher says of the clip that each was made of, float32 of shape (n, size); columns of mean 0
             and variance 1 or so.
-        same: what it says of the very version that is heard, likewise.
+        hints: what it says at each step of the very version that is heard, float16 of shape (steps, parts) each.
         emotions: class index of each, shape (n,).
         weight: by which the loss of each emotion is multiplied, float32 of shape (n,), with a mean of 1.
     """
 
     heard: Sequence[Heard]
     clean: npt.NDArray[np.float32]
-    same: npt.NDArray[np.float32]
+    hints: Sequence[npt.NDArray[np.float16]]
     emotions: npt.NDArray[np.intp]
     weight: npt.NDArray[np.float32]
 
@@ -143,12 +143,13 @@ def teach(
 
 
 class _Readers(nn.Module):
-    """The layers that only teaching needs: what they read in the mean hidden state is what is asked for."""
+    """The layers that only teaching needs: what they read in the hidden states is what is asked for."""
 
-    def __init__(self, width: int, size: int, classes: int) -> None:
+    def __init__(self, width: int, size: int, classes: int, parts: int) -> None:
         super().__init__()
         self.embedding = nn.Linear(width, size)
         self.emotion = nn.Linear(width, classes)
+        self.hint = nn.Linear(width, parts)
 
 
 class _State:
@@ -172,7 +173,12 @@ class _State:
         self._identity = "" if path is None else _identity(student, material, lesson)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(lesson.seed)
-            readers = _Readers(student.width, material.clean.shape[1], int(material.emotions.max()) + 1)
+            readers = _Readers(
+                student.width,
+                material.clean.shape[1],
+                classes=int(material.emotions.max()) + 1,
+                parts=material.hints[0].shape[1],
+            )
         self.readers = readers.to(device)
         student.to(device).train()
         self.averaged = AveragedModel(student, avg_fn=self._average)
@@ -186,8 +192,7 @@ class _State:
         random = np.random.default_rng([lesson.seed, 1, self.step])
         spectrograms, frames = batch([_masked(material.heard[row], random) for row in rows])
         states, counted = self.student.encode(spectrograms.to(self.device), frames.to(self.device))
-        mean = pool(states, counted, [1])
-        loss = self._loss(mean, rows)
+        loss = self._loss(states, counted, rows)
         for group in self.optimiser.param_groups:
             group["lr"] = _rate(self.step, self.steps, lesson.learning_rate)
         self.optimiser.zero_grad()
@@ -235,19 +240,28 @@ class _State:
                 metadata={"teaching": json.dumps(told)},
             )
 
-    def _loss(self, mean: Tensor, rows: Sequence[int]) -> Tensor:
+    def _loss(self, states: list[Tensor], counted: Tensor, rows: Sequence[int]) -> Tensor:
         lesson, material = self.lesson, self.material
-        clean, same, weight = (
-            torch.from_numpy(array[rows]).to(self.device) for array in (material.clean, material.same, material.weight)
+        clean, weight, emotions, hints = (
+            torch.from_numpy(array).to(self.device)
+            for array in (
+                material.clean[rows],
+                material.weight[rows],
+                material.emotions[rows],
+                _side_by_side([material.hints[row] for row in rows]),
+            )
         )
-        emotions = torch.from_numpy(material.emotions[rows]).to(self.device)
-        given = self.readers.embedding(mean)
-        distance = (1.0 - lesson.faithfulness) * functional.mse_loss(given, clean)
-        distance = distance + lesson.faithfulness * functional.mse_loss(given, same)
+        mean = pool(states, counted, [1])
+        distance = functional.mse_loss(self.readers.embedding(mean), clean)
+        missed = (self.readers.hint(states[0]) - hints).square().mean(dim=2)
         surprise = functional.cross_entropy(
             self.readers.emotion(mean), emotions, label_smoothing=lesson.smoothing, reduction="none"
         )
-        loss: Tensor = distance + lesson.emotion_weight * (weight * surprise).mean()
+        loss: Tensor = (
+            distance
+            + lesson.hint_weight * (missed * counted).sum() / counted.sum()
+            + lesson.emotion_weight * (weight * surprise).mean()
+        )
         return loss
 
     def _average(self, averaged: Tensor, current: Tensor, seen: Tensor | int) -> Tensor:
@@ -309,8 +323,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _identity(student: Student, material: Material, lesson: Lesson) -> str:
     """Digest what is taught, on what: two teachings of the same identity give the same weights."""
-    arrays: list[npt.NDArray[Any]] = [material.clean, material.same, material.emotions, material.weight]
-    arrays += [part for item in material.heard for part in item]
+    arrays: list[npt.NDArray[Any]] = [material.clean, material.emotions, material.weight, *material.hints]
+    arrays += [part for item in material.heard for part in (item.spectrogram, item.kept)]
     return identity(asdict(lesson) | {"student": digest(student.state_dict())}, *arrays)
 
 
@@ -352,4 +366,12 @@ def _masked(heard: Heard, random: np.random.Generator) -> Heard:
     width = int(random.integers(0, min(30, frames // 4) + 1))
     start = int(random.integers(0, frames - width + 1))
     masked[:, start : start + width] = level
-    return Heard(masked, heard.kept)
+    return heard._replace(spectrogram=masked)
+
+
+def _side_by_side(hints: Sequence[npt.NDArray[np.float16]]) -> npt.NDArray[np.float32]:
+    """Bring hints to one length, shape (clips, steps, parts)."""
+    found = np.zeros((len(hints), max(map(len, hints)), hints[0].shape[1]), np.float32)
+    for row, hint in enumerate(hints):
+        found[row, : len(hint)] = hint
+    return found
