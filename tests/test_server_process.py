@@ -126,10 +126,12 @@ def test_memory_stays_where_it_is(running: Process, voice: np.ndarray) -> None:
         for _ in range(100):
             running.client.post("/v1/predict", content=b"noise" * 10_000, headers=WAV)
 
-    use()
-    before = running.memory_mb()
-    for _ in range(3):
+    def after_use() -> float:
         use()
-    assert running.memory_mb() < before + 40
-    assert running.memory_mb() < 600
+        return running.memory_mb()
+
+    before = max(after_use() for _ in range(2))  # how many recordings are decoded at once is chance
+    later = [after_use() for _ in range(4)]
+    assert min(later[2:]) < before + 40, (before, later)
+    assert max(later) < 600, later
     assert running.alive()
