@@ -195,6 +195,8 @@ def test_two_kills_change_no_number(study_file: Path, tmp_path: Path, corpora_di
     assert counts["done"] == len(list(cells.glob("*.json")))
     assert counts["done"] + counts["left"] == 26
 
+    half = cells / f".any.npz.{os.getpid()}.partial"  # as if killed while it wrote
+    half.write_bytes(b"half")
     subprocess.run([*command, "-o", str(broken), "-j", "2"], check=True, capture_output=True)
     assert numbers(broken) == numbers(whole)
     assert not list(cells.iterdir()), "no traces are left"

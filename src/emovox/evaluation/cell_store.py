@@ -83,7 +83,13 @@ class CellStore:
             return None
 
     def pack(self) -> None:
-        """Move all loose cells into the archive; a run that is killed meanwhile loses nothing."""
+        """Move all loose cells into the archive; a run that is killed meanwhile loses nothing.
+
+        Nobody else may be at work in the folder: what a killed run was just writing is removed.
+        """
+        for folder in (self.loose, self.folder / "packed"):
+            for half in folder.glob(".*.partial"):
+                half.unlink(missing_ok=True)
         cells = self.cells()
         if not any(self.loose.glob("*.json")):
             return
