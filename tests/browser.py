@@ -7,9 +7,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
+import soundfile
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Playwright
@@ -56,6 +59,13 @@ def browser(driver: Playwright, *, microphone: Path | None = None, allowed: bool
         yield started
     finally:
         started.close()
+
+
+def spoken(clip: npt.NDArray[np.floating[Any]], path: Path) -> Path:
+    """Write what a microphone hears, at 16 kHz: somebody who says a sentence, and is silent for 1.2 s."""
+    quiet = np.random.default_rng(0).normal(scale=1e-4, size=19_200)
+    soundfile.write(path, np.concatenate([clip, quiet]), 16_000, "PCM_16")
+    return path
 
 
 def choose_files(page: Page, *paths: Path) -> None:

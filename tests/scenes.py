@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import soundfile
 
 from emovox import audio
+from emovox.inference.pcm import to_pcm16
 
 RATE = 16_000
 Floats = npt.NDArray[np.float32]
@@ -47,3 +49,14 @@ def real_clips(corpora: Path, corpus: str, count: int, *, seed: int = 0) -> list
     files = sorted(path for path in (corpora / corpus).rglob("*.opus"))
     chosen = np.random.default_rng(seed).choice(len(files), count, replace=False)
     return [audio.load(files[index]).samples for index in chosen]
+
+
+def two_sentences(corpora: Path) -> Floats:
+    """Two clips of EmoDB with pauses."""
+    return scene(real_clips(corpora, "emodb", 2, seed=4), pause_s=0.8)[0]
+
+
+def save(path: Path, samples: Floats) -> Path:
+    """Write samples at 16 kHz as the 16-bit numbers that a stream of them has."""
+    soundfile.write(path, np.frombuffer(to_pcm16(samples), "<i2"), RATE)
+    return path

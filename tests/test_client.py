@@ -8,12 +8,11 @@ import pickle
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 from bundles import write_waveform_bundle
 from live_server import serving
-from scenes import RATE, Floats, real_clips, scene
+from scenes import RATE, Floats, save, two_sentences
 
 from emovox.audio import Waveform
 from emovox.client import AsyncClient, Client, Failure, Prediction, ServiceError, Update, Utterance
@@ -44,14 +43,12 @@ def client(url: str) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def samples(corpora_dir: Path) -> Floats:
-    return scene(real_clips(corpora_dir, "emodb", 2, seed=4), pause_s=0.8)[0]
+    return two_sentences(corpora_dir)
 
 
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory: pytest.TempPathFactory, samples: Floats) -> Path:
-    path = tmp_path_factory.mktemp("talk") / "talk.wav"
-    soundfile.write(path, np.frombuffer(to_pcm16(samples), "<i2"), RATE)
-    return path
+    return save(tmp_path_factory.mktemp("talk") / "talk.wav", samples)
 
 
 def assert_same(found: list[Utterance], expected: list[Utterance]) -> None:

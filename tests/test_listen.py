@@ -21,7 +21,7 @@ import pytest
 import soundfile
 from adaptable import write_adaptable_bundle
 from bundles import write_waveform_bundle
-from scenes import RATE, Floats, real_clips, scene
+from scenes import RATE, Floats, save, two_sentences
 from typer.testing import CliRunner
 
 from emovox.audio import Waveform
@@ -43,14 +43,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def samples(corpora_dir: Path) -> Floats:
-    return scene(real_clips(corpora_dir, "emodb", 2, seed=4), pause_s=0.8)[0]
+    return two_sentences(corpora_dir)
 
 
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory: pytest.TempPathFactory, samples: Floats) -> Path:
-    path = tmp_path_factory.mktemp("talk") / "talk.wav"
-    soundfile.write(path, np.frombuffer(to_pcm16(samples), "<i2"), RATE)
-    return path
+    return save(tmp_path_factory.mktemp("talk") / "talk.wav", samples)
 
 
 def listen(*arguments: object) -> tuple[int, str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import soundfile
-from browser import Watched, browser, choose_files, playwright
+from browser import Watched, browser, choose_files, playwright, spoken
 
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("fastapi")
@@ -40,11 +40,7 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def talk(clip: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Somebody who says a sentence, and is silent for 1.2 s."""
-    path = tmp_path_factory.mktemp("microphone") / "talk.wav"
-    noise = np.random.default_rng(0).normal(scale=1e-4, size=19_200)
-    soundfile.write(path, np.concatenate([clip, noise]), 16_000, "PCM_16")
-    return path
+    return spoken(clip, tmp_path_factory.mktemp("microphone") / "talk.wav")
 
 
 @pytest.fixture(scope="module")

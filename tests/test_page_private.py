@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from browser import Watched, browser, choose_files, playwright
+from browser import Watched, browser, choose_files, playwright, spoken
 
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("fastapi")
@@ -30,8 +30,6 @@ from emovox.inference.stream import timeline
 
 pytestmark = pytest.mark.slow
 
-SPOKEN_S = 1.2
-
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
@@ -41,10 +39,7 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def talk(clip: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("microphone") / "talk.wav"
-    noise = np.random.default_rng(0).normal(scale=1e-4, size=round(SPOKEN_S * 16_000))
-    soundfile.write(path, np.concatenate([clip, noise]), 16_000, "PCM_16")
-    return path
+    return spoken(clip, tmp_path_factory.mktemp("microphone") / "talk.wav")
 
 
 @pytest.fixture(scope="module")
