@@ -32,7 +32,7 @@ from emovox.manifest import Selection
 from emovox.studies.config import StudyConfig, parse_protocol, read_config
 from emovox.studies.reading import read_study
 from emovox.studies.rows import read_rows, write_rows
-from emovox.studies.running import plan_study, run_study
+from emovox.studies.running import STUDY_FILE, plan_study, run_study
 
 ROOT = Path(__file__).parents[1]
 
@@ -242,6 +242,14 @@ def test_a_new_model_and_a_new_corpus_compute_new_cells_only(tmp_path: Path, cor
         taken = result.predictions()
         assert set(result.column("corpus", taken)) == {result.protocol["key"].rpartition("-in-")[2]}
         assert result.complete
+
+    files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    run_study(config, both, out, jobs=1)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == files, "nothing was left to do"
+
+    (out / STUDY_FILE).write_text("{")
+    with pytest.raises(ProtocolError, match="cannot be read"):
+        read_study(config, out)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import Any, Self, TypeAlias
 import numpy.typing as npt
 
 from emovox._files import replacing
+from emovox.errors import ProtocolError
 from emovox.evaluation.splitting import slug
 
 STEP = 1e-4
@@ -115,6 +116,23 @@ def parse_cell(text: str) -> Cell | None:
 def cell_text(cell: Cell) -> str:
     """Give a cell as a line of JSON."""
     return json.dumps(asdict(cell), ensure_ascii=False)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read a file that describes a study; None where there is none.
+
+    Raises:
+        ProtocolError: if it is damaged.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ProtocolError(
+            f"cannot be read ({error})", path=path, remedy="Remove the file and give the command that made it again."
+        ) from error
+    return document if isinstance(document, dict) else None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -24,7 +24,7 @@ from emovox import manifest
 from emovox._files import replacing
 from emovox.errors import ProtocolError
 from emovox.evaluation.cell_store import CellStore
-from emovox.evaluation.cells import TEST, Cell, Predictions, write_text
+from emovox.evaluation.cells import TEST, Cell, Predictions, read_json, write_text
 from emovox.evaluation.inputs import Inputs
 from emovox.evaluation.metrics import Scores, score
 
@@ -109,7 +109,7 @@ def open_study(out: Path, inputs: Inputs, labels: Sequence[str], notes: Mapping[
     """
     table = inputs.table
     identity = {"format": FORMAT, "manifest": manifest.fingerprint(table), "labels": list(labels)}
-    there = _read_json(out / "study.json")
+    there = read_json(out / "study.json")
     if there is not None and {key: there.get(key) for key in identity} != identity:
         raise ProtocolError(
             f"holds a study of other rows or labels ({there.get('clips')} clips, {', '.join(there.get('labels', ()))})",
@@ -147,7 +147,7 @@ def load_results(out: str | os.PathLike[str]) -> Results:
         ProtocolError: if the folder holds no study, or one of another format.
     """
     folder = Path(out)
-    study = _read_json(folder / "study.json")
+    study = read_json(folder / "study.json")
     if study is None or study.get("format") != FORMAT or not (folder / "rows.parquet").exists():
         raise ProtocolError(
             "holds no results that this emovox can read", path=out, remedy="Make some: emovox evaluate MODEL... -o DIR"
@@ -246,15 +246,3 @@ def describe_corpora(table: pd.DataFrame) -> list[dict[str, Any]]:
             }
         )
     return described
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise ProtocolError(
-            f"cannot be read ({error})", path=path, remedy="Remove the folder and evaluate again."
-        ) from error
-    return document if isinstance(document, dict) else None

@@ -11,7 +11,6 @@ Example:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -23,7 +22,7 @@ import pandas as pd
 
 from emovox.errors import ParameterError, ProtocolError
 from emovox.evaluation.cell_store import CellStore
-from emovox.evaluation.cells import TEST, Array, Cell, Predictions, Views
+from emovox.evaluation.cells import TEST, Array, Cell, Predictions, Views, read_json
 from emovox.evaluation.leaks import Leak, leaks
 from emovox.evaluation.metrics import Scores, score
 from emovox.evaluation.splitting import Fold
@@ -256,10 +255,9 @@ def read_study(config: StudyConfig, folder: Path) -> StudyResults:
     Raises:
         ProtocolError: if the folder holds none.
     """
-    rows = read_rows(folder)
-    if rows is None or not (folder / STUDY_FILE).exists():
+    rows, about = read_rows(folder), read_json(folder / STUDY_FILE)
+    if rows is None or about is None:
         raise ProtocolError("holds no study", path=folder, remedy="Begin it: emovox study run STUDY.toml -c CORPORA")
-    about = json.loads((folder / STUDY_FILE).read_text(encoding="utf-8"))
     return StudyResults(
         config=config,
         about=about,

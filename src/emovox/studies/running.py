@@ -20,7 +20,7 @@ from emovox import manifest
 from emovox._files import replacing
 from emovox.errors import ManifestError, ProtocolError
 from emovox.evaluation.cell_store import CellStore
-from emovox.evaluation.cells import CellKey, write_text
+from emovox.evaluation.cells import CellKey, read_json, write_text
 from emovox.evaluation.hearing import WAVEFORM, add_conditions
 from emovox.evaluation.inputs import Inputs, read_inputs
 from emovox.evaluation.planning import Planned, listening_sample, plan
@@ -206,6 +206,7 @@ def _with_conditions(
 
 
 def _write_study(config: StudyConfig, inputs: Inputs, selection: Selection, out: Path) -> None:
+    """Describe the rows; a file that describes the same ones already stays as it is."""
     table = inputs.table
     present = sorted(set(table["corpus"]))
     document: dict[str, Any] = {
@@ -221,7 +222,13 @@ def _write_study(config: StudyConfig, inputs: Inputs, selection: Selection, out:
         "dropped": dict(selection.dropped),
         "mapped": dict(selection.mapped),
         "unreadable": [{"name": Path(error.path or "").name, "code": error.code} for error in inputs.failures],
-        "read_s": dict(inputs.seconds),
+    }
+    known = read_json(out / STUDY_FILE) or {}
+    same = known.items() >= document.items()
+    if same and inputs.seconds.keys() <= known["read_s"].keys():
+        return
+    document |= {
+        "read_s": (known["read_s"] if same else {}) | dict(inputs.seconds),
         "provenance": provenance(),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }
