@@ -17,9 +17,9 @@ well a model knows voices that it has heard.""",
 RECIPES = {
     "speechnet": """The recipe of `emovox-base`, the packaged model (`speechnet`: frozen Whisper-base blocks, linear
 discriminant, four augmented views) is trained anew in every fold.""",
-    "speechnet-small": """The recipe of `emovox-small` (`speechnet-small`: convolutions, taught by `speechnet`'s frozen
-Whisper-base blocks on the training clips and four augmented views, linear discriminant) is trained anew in every
-fold.""",
+    "speechnet-small": """The recipe of `emovox-small`, the small packaged model (`speechnet-small`: convolutions, which
+`speechnet`'s frozen Whisper-base blocks teach on the training clips and two augmented views, linear discriminant), is
+trained anew in every fold.""",
 }
 
 HISTORIES = {
@@ -29,9 +29,9 @@ shrunk, cuts, babble and speed among the augmentations) was found by trying sett
 first three tables in view. So these are figures of development; what the recipe does on a corpus that nobody has
 looked at, your own recordings will tell.""",
     "speechnet-small": """**How the recipe was found.** In every fold the model is fitted to the training part alone,
-and what is asked of the student comes from that part, too. Size and epochs were set beforehand, for time and
-bytes; that the student is given hints step by step was decided by one trial with EmoDB left out; the teacher's blocks,
-the discriminant and the augmentation are those of `speechnet`, which were found on these same corpora
+and what is asked of the student comes from that part, too. Size, views and epochs were set for time
+and bytes; that the student is given hints step by step was decided by one trial with EmoDB left out; the
+teacher's blocks, the discriminant and the augmentation are those of `speechnet`, which were found on these same corpora
 ([unseen_voices.md](unseen_voices.md)).""",
 }
 

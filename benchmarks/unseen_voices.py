@@ -226,8 +226,13 @@ def _scored(inputs: Inputs, rows: Any, probabilities: Any, labels: tuple[str, ..
     }
 
 
-def _kept(folder: Path | None, part: str, fold: Fold) -> Path | None:
-    return None if folder is None else folder / f"{part}-{fold.name.replace(', ', '+')}.npz"
+def _kept(folder: Path | None, model: str, part: str, fold: Fold) -> Path | None:
+    return None if folder is None else folder / f"{model}-{part}-{fold.name.replace(', ', '+')}.npz"
+
+
+def _known(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return found
 
 
 def main() -> None:
@@ -243,29 +248,27 @@ def main() -> None:
     if options.corpora is not None:
         if options.weights is None:
             parser.error("--weights is needed to measure")
+        if _known(options.output).get("model", options.model) != options.model:
+            parser.error(f"{options.output} holds figures of another model, name another file with -o")
         table = scan(str(options.corpora), durations=False).table
         for name in options.only or PARTS:
             part = PARTS[name]
             inputs = read_inputs(part.rows(table).reset_index(drop=True), [WAVEFORM])
             results: dict[str, Any] = {}
             model = create(options.model, seed=SEED, weights=options.weights)
-            kept = functools.partial(_kept, options.keep, name)
+            kept = functools.partial(_kept, options.keep, f"{options.model}-{model.recipe}", name)
             for fold, test, scores in measure(part, inputs, model, kept):
                 results.setdefault(test, {})[fold or "all"] = scores
                 if not fold:
                     print(
                         f"{name:8} {test:42} UAR {100 * scores['uar']:.1f}  ECE {100 * scores['ece']:.1f}", flush=True
                     )
-            known = json.loads(options.output.read_text(encoding="utf-8")) if options.output.exists() else {}
-            known |= {
-                "model": options.model,
+            known = _known(options.output) | {"model": options.model, "seed": SEED}
+            known.setdefault("parts", {})[name] = {
+                "title": part.title,
                 "recipe": model.recipe,
                 "emovox": emovox.__version__,
                 "machine": platform.machine(),
-                "seed": SEED,
-            }
-            known.setdefault("parts", {})[name] = {
-                "title": part.title,
                 "labels": sorted(set(inputs.truth.tolist())),
                 "results": results,
             }

@@ -81,7 +81,14 @@ def test_wrong_arguments_are_refused(weights: Path, clips: Clips) -> None:
         SmallSpeechNet().fit(sounds, emotions)
     with pytest.raises(ParameterError, match="24 clips, 3 labels"):
         unfitted(weights).fit(sounds, emotions[:3])
-    for wrong in ({"calibration": 0.0}, {"epochs": 0}, {"hint_weight": -1.0}, {"views": -1}, {"shrinkage": 0.0}):
+    for wrong in (
+        {"calibration": 0.0},
+        {"epochs": 0},
+        {"hint_weight": -1.0},
+        {"views": -1},
+        {"shrinkage": 0.0},
+        {"device": "gpu"},
+    ):
         with pytest.raises(ParameterError, match=next(iter(wrong))):
             unfitted(weights, **wrong).fit(sounds, emotions, groups=speakers)
 
@@ -156,7 +163,7 @@ def test_real_size_fits_into_a_megabyte_and_a_half() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 2])
-def test_temperature_is_that_of_strangers(weights: Path, seed: int) -> None:
+def test_temperature_is_that_of_strangers(weights: Path, seed: int, caplog: pytest.LogCaptureFixture) -> None:
     """Emotions that nobody can hear: they can be learned by heart, of strangers they are a coin's toss."""
     rng = np.random.default_rng(seed)
     sounds = [rng.normal(size=6_000).astype(np.float32) * np.float32(rng.uniform(0.1, 1)) for _ in range(40)]
@@ -168,7 +175,9 @@ def test_temperature_is_that_of_strangers(weights: Path, seed: int) -> None:
     # Held out of the layer alone, speakers from whom the student has learned are none.
     of_acquaintances = model._find_temperature(model.embed(sounds)[:, None], emotions, speakers, np.ones(40))
     assert model.temperature_ > 5 * of_acquaintances
-    assert clone(model).set_params(epochs=1).fit(sounds, emotions).temperature_ == 1.0
+    with caplog.at_level("WARNING"):
+        assert clone(model).set_params(epochs=1).fit(sounds, emotions).temperature_ == 1.0
+    assert "too sure" in caplog.text
 
 
 def test_a_killed_fit_ends_as_if_it_had_not_been(

@@ -58,7 +58,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         classes_: emotions, sorted.
-        temperature_: by which logits are divided; from held-out training speakers, 1.0 where `fit` knew none.
+        temperature_: by which logits are divided; from held-out training speakers, 1.0 where none can be held out.
         layer_: the linear layer. Its `mean` is taken from every embedding, and is the default reference.
         gate_: tells how far a clip is a voice.
         pretrained_: where the trunk's weights come from, and their licence.

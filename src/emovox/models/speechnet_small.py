@@ -8,6 +8,7 @@ temperature.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from emovox.audio import Samples
 from emovox.errors import ParameterError
@@ -24,7 +26,7 @@ from emovox.models.discriminant import Discriminant
 from emovox.models.hints import by_step, find_hints
 from emovox.models.speechnet import SpeechNet, balance
 from emovox.models.student import Heard, Student, embed, hear
-from emovox.models.teaching import Lesson, Material, teach
+from emovox.models.teaching import Lesson, Material, find_device, teach
 from emovox.models.temperature import likeliest_temperature
 from emovox.models.threads import in_threads
 from emovox.models.versions import Versions
@@ -32,6 +34,8 @@ from emovox.models.whisper import pool, round_matrices
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Rows: TypeAlias = npt.NDArray[np.intp]
+
+logger = logging.getLogger(__name__)
 
 
 class SmallSpeechNet(SpeechNet):
@@ -131,11 +135,15 @@ class SmallSpeechNet(SpeechNet):
         targets, speakers, origins = self._check(X, y, groups, corpora)
         weight = balance(targets, origins)
         lesson = self._lesson()
+        find_device(self.device)  # before the clips are heard, which takes minutes
         shorter = dataclasses.replace(lesson, epochs=max(1, round(self.calibration * lesson.epochs)))
         fold = None if speakers is None else next(self._speaker_folds(targets, speakers), None)
+        if fold is None:
+            logger.warning("without speakers to hold out no temperature can be found: the model will be too sure")
         work = [len(X), 0 if fold is None else shorter.epochs * len(fold[0]), lesson.epochs * len(X)]
         versions = Versions(X, speakers=speakers, random_state=self.random_state)
-        school = self._listen(versions, np.searchsorted(self.classes_, targets), weight, self._told(0, work))
+        with threadpool_limits(1, user_api="blas"):  # the same numbers, whatever the number of threads
+            school = self._listen(versions, np.searchsorted(self.classes_, targets), weight, self._told(0, work))
         if fold is not None:
             first, _ = self._teach(school.material(fold[0]), shorter, "calibration", self._told(1, work))
         student, self.losses_ = self._teach(school.material(np.arange(len(X))), lesson, "student", self._told(2, work))

@@ -105,7 +105,7 @@ def teach(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> list[float]:
-    """Train a student, in place. The same seed gives the same weights on the same machine.
+    """Train a student, in place. On a CPU the same seed gives the same weights on the same machine.
 
     Args:
         student: freshly made.
@@ -126,7 +126,7 @@ def teach(
     keep_freed_memory()
     lengths = [len(item.kept) for item in material.heard]
     order = _deal(lengths, lesson, epoch=0)
-    state = _State(student, material, lesson, _device(device), steps=lesson.epochs * len(order), path=checkpoint)
+    state = _State(student, material, lesson, find_device(device), steps=lesson.epochs * len(order), path=checkpoint)
     while state.step < state.steps:
         epoch, number = divmod(state.step, len(order))
         if number == 0 or state.resumed:
@@ -205,7 +205,7 @@ class _State:
             raise ModelError(
                 f"the teaching diverged: the loss of step {self.step + 1} is {value}",
                 code="diverged",
-                remedy="Lower learning_rate.",
+                remedy="Lower learning_rate, and delete the checkpoint.",
             )
         self._since.append(value)
         self.step += 1
@@ -328,7 +328,14 @@ def _identity(student: Student, material: Material, lesson: Lesson) -> str:
     return identity(asdict(lesson) | {"student": digest(student.state_dict())}, *arrays)
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """Give the device of a name: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
+
+    Raises:
+        ParameterError: if there is none of that name.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ParameterError(f"device must be auto, cpu or cuda, got {name!r}")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
