@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnx
 from bundles import LoudnessModel, waveform_meta
 from onnx import TensorProto, helper, numpy_helper
+from scipy.special import softmax
 
 from emovox.emotions import EMOTIONS
 from emovox.models.export import bundle_bytes
@@ -34,6 +35,7 @@ class AdaptableModel(LoudnessModel):
     ) -> None:
         super().__init__(labels)
         self.weights = self.weights * np.float32(gain)
+        self.bias = np.linspace(1, -1, len(labels), dtype=np.float32)
         self.curved = curved
         self.default = default
 
@@ -46,9 +48,11 @@ class AdaptableModel(LoudnessModel):
         self, samples: npt.NDArray[np.float32], reference: npt.ArrayLike = (0.0, 0.0)
     ) -> npt.NDArray[np.float64]:
         """Probabilities of one clip, shape (labels,)."""
-        scores = (self.embedding(samples) - np.asarray(reference, np.float64)) @ self.weights
-        exponents = np.exp(scores - scores.max())
-        return np.asarray(exponents / exponents.sum())
+        return softmax((self.embedding(samples) - np.asarray(reference, np.float64)) @ self.weights + self.bias)
+
+    def neutral(self) -> tuple[float, ...]:
+        """Probabilities of the default reference."""
+        return tuple(softmax(self.bias.astype(np.float64)).tolist())
 
     def to_onnx_model(self) -> onnx.ModelProto:
         model = super().to_onnx_model()
@@ -68,11 +72,13 @@ class AdaptableModel(LoudnessModel):
             graph.node.append(helper.make_node("Mul", ["relative", "relative"], [moved]))
         graph.node.extend(
             [
-                helper.make_node("MatMul", [moved, "head.weight"], ["logits"]),
+                helper.make_node("MatMul", [moved, "head.weight"], ["told"]),
+                helper.make_node("Add", ["told", "head.bias"], ["logits"]),
                 helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
             ]
         )
         graph.initializer.append(numpy_helper.from_array(MEAN, "mean"))
+        graph.initializer.append(numpy_helper.from_array(self.bias, "head.bias"))
         graph.input.append(helper.make_tensor_value_info("reference", TensorProto.FLOAT, ["references", SIZE]))
         graph.output.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", SIZE]))
         if self.default:
@@ -85,7 +91,7 @@ def adaptable_bytes(*, model: AdaptableModel | None = None, **changes: Any) -> b
     meta = waveform_meta(**{"name": "adaptable", "version": "2", **changes})
     model = model or AdaptableModel(meta.labels)
     if "neutral" not in changes:
-        meta = dataclasses.replace(meta, neutral=None if model.curved else (1 / len(meta.labels),) * len(meta.labels))
+        meta = dataclasses.replace(meta, neutral=None if model.curved else model.neutral())
     return bundle_bytes(model, meta)
 
 

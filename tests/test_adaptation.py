@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import zipfile
 from pathlib import Path
@@ -86,11 +87,14 @@ def test_what_is_no_matrix_of_embeddings_is_refused(wrong: Any) -> None:
         reference_from(wrong)
 
 
+VOICE, NO_VOICE = [0.2, 0.3, 0.1, 0.1, 0.1, 0.1, 0.1], [1 / 7] * 7
+
+
 def heard(*embeddings: list[float], duration_s: float = 2.0, path: str | None = None) -> Heard:
     return Heard(
         path=path,
         duration_s=duration_s,
-        probabilities=np.full((len(embeddings), 7), 1 / 7, np.float32),
+        probabilities=np.tile(np.array(VOICE, np.float32), (len(embeddings), 1)),
         embeddings=np.array(embeddings, np.float32),
         weights=np.arange(1.0, len(embeddings) + 1),
     )
@@ -106,6 +110,17 @@ def test_gathering_counts_parts_as_clips_and_leaves_out_short_ones() -> None:
     assert gather([], MODEL) is None
     assert gather([heard([1.0, 1.0])], MODEL, at_least=2) is None
     np.testing.assert_allclose(long.embedding, [7 / 3, 0])
+
+
+def test_what_is_no_voice_takes_no_part() -> None:
+    spoken = heard([1.0, 0.0], [3.0, 0.0], [8.0, 8.0], duration_s=60.0)
+    mixed = dataclasses.replace(spoken, probabilities=np.array([VOICE, VOICE, NO_VOICE], np.float32))
+    tune = dataclasses.replace(heard([9.0, 9.0]), probabilities=np.array([NO_VOICE], np.float32))
+    found = gather([mixed, tune], MODEL)
+    assert found is not None
+    assert (found.clips, found.seconds) == (2, 30.0)
+    np.testing.assert_allclose(found.embedding, np.array([2.0, 0.0]) * 2 / (2 + PRIOR_CLIPS))
+    assert gather([tune], MODEL) is None
 
 
 def test_a_file_that_is_named_twice_counts_once() -> None:

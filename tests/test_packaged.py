@@ -17,7 +17,7 @@ from emovox.audio import Waveform
 from emovox.cli.main import app
 from emovox.errors import BundleError
 from emovox.inference.bundle import DEFAULT_BUNDLE, Bundle, packaged_bundles, resolve
-from emovox.inference.recognizer import Recognizer
+from emovox.inference.recognizer import Prediction, Recognizer
 
 
 @pytest.fixture
@@ -73,6 +73,22 @@ def test_they_are_not_unsure_of_every_voice(name: str, corpora_dir: Path) -> Non
     recognizer = Recognizer(name, threads=1)
     files = sorted(audio.find_audio([corpora_dir]))[::400]
     assert np.mean([recognizer.predict(path).confidence > 0.4 for path in files]) > 0.8
+
+
+@pytest.mark.parametrize("name", packaged_bundles())
+def test_they_adapt_to_voices_among_other_sounds(name: str, corpora_dir: Path) -> None:
+    plain = Recognizer(name, threads=1)
+    clips = [audio.load(path, rate=16_000) for path in sorted((corpora_dir / "ravdess").rglob("*.opus"))[:4]]
+    time = np.arange(3 * 16_000) / 16_000
+    others = [Waveform((0.2 * sound(time)).astype(np.float32), 16_000) for sound in (_siren, _rain)]
+    reference = plain.adapt([*clips, *others])
+    assert reference.clips == 4
+    wanted = list(Recognizer(name, threads=1, adapt=reference).predict_many(clips))
+    found = list(plain.predict_adapted([*clips, *others]))
+    assert all(isinstance(one, Prediction) for one in (*wanted, *found))
+    for one, other in zip(found, wanted, strict=False):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)  # type: ignore[union-attr]
+    assert [one.confidence < 0.25 for one in found] == [False] * 4 + [True] * 2  # type: ignore[union-attr]
 
 
 def test_python_finds_them(recording: Path) -> None:

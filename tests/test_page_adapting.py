@@ -23,7 +23,10 @@ from scenes import RATE, Floats, scene
 from serving import Service, served
 
 from emovox import audio
+from emovox.inference.adaptation import Parts
+from emovox.inference.bundle import Bundle
 from emovox.inference.live import LiveRecognizer
+from emovox.inference.log_ratios import Voice
 from emovox.inference.pcm import from_pcm16, to_pcm16
 from emovox.inference.recognizer import Prediction, Recognizer
 from emovox.inference.utterances import Utterance
@@ -142,6 +145,36 @@ def test_both_modes_adapt_as_the_command_does(watched: Watched, model: Path, tal
     for one, other in zip(told[2]["utterances"], told[3]["utterances"], strict=True):
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-3)
         assert one["adapted_s"] >= seconds - 0.01
+
+
+def test_the_browser_knows_a_voice_as_python_does(watched: Watched, model: Path) -> None:
+    bundle = Bundle.load(model, threads=1)
+    random = np.random.default_rng(0)
+    heard = random.dirichlet(np.ones(7), size=(6, 3)).astype(np.float32)
+    heard[1, 0] = heard[3] = heard[5, 2] = 1 / 7  # no voice
+    voice, weights = Voice(bundle), np.array([1.0, 2.0, 0.5])
+    expected = []
+    for parts in heard:
+        expected.append(voice.measure(Parts(parts, weights)).tolist())
+        voice.hear(Parts(parts, weights), 2.0)
+    found = watched.page.evaluate(
+        """async ([labels, neutral, heard, weights]) => {
+          const { Voice } = await import("/page/voice.js");
+          const voice = new Voice(labels, neutral);
+          const measured = heard.map((rows) => {
+            const parts = rows.map((probabilities, index) => ({ probabilities, weight: weights[index] }));
+            const found = voice.measure(parts);
+            voice.hear(parts, 2.0);
+            return found;
+          });
+          return [measured, voice.reference];
+        }""",
+        [bundle.meta.labels, bundle.meta.neutral, heard.tolist(), weights.tolist()],
+    )
+    np.testing.assert_allclose(found[0], expected, atol=1e-6)
+    known = voice.to_dict()
+    assert found[1]["seconds"] == pytest.approx(known["seconds"], abs=1e-3)
+    assert found[1]["log_ratios"] == pytest.approx(known["log_ratios"], abs=1e-5)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -120,7 +120,7 @@ def _hear(
     recognizer: Recognizer, recordings: Sequence[Recording | Failure], jobs: int | None
 ) -> tuple[list[Heard], int]:
     """Hear all recordings and name those that are of no use; also give how many could not be read."""
-    from emovox.inference.adaptation import SHORTEST_CLIP_S
+    from emovox.inference.adaptation import SHORTEST_CLIP_S, telling
     from emovox.inference.recognizer import Failure
 
     heard: list[Heard] = []
@@ -139,6 +139,8 @@ def _hear(
                     notes.append(f"{_name(recording)}: {'failed' if faulty else 'passed over'}: {reason}")
                 elif item.duration_s < SHORTEST_CLIP_S:
                     notes.append(f"{_name(recording)}: passed over: is shorter than {SHORTEST_CLIP_S} s")
+                elif not telling(item.probabilities).any():
+                    notes.append(f"{_name(recording)}: passed over: is no voice")
                 else:
                     heard.append(item)
         except KeyboardInterrupt:

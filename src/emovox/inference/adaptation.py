@@ -8,6 +8,7 @@ measured from: logits = W (embedding - reference) + b. Speech recognition calls 
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 import os
@@ -40,6 +41,10 @@ HALF_LIFE_S = 300.0
 """In a stream, speech counts half after so many further seconds of speech: about a hundred utterances, so that no
 single mood fills the memory, and a new voice or microphone is followed within minutes."""
 
+UNTOLD = 0.9
+"""Where each emotion has so much of an equal share of probability or more, nothing is told: such a sound is no voice
+(`emovox.models.voice_gate`). It takes no part in a reference, and none is taken from it."""
+
 FORMAT_VERSION = 1
 LARGEST_FILE = 1024 * 1024
 """Size in bytes of a file that holds a reference, at most; a real one has 10 kB."""
@@ -67,6 +72,17 @@ def reference_from(embeddings: npt.ArrayLike) -> Floats:
     if rows.ndim != 2 or not rows.size or not np.isfinite(rows).all():
         raise ParameterError(f"embeddings must be finite values of shape (clips, size), got the shape {rows.shape}")
     return _shrunk(rows.mean(axis=0), len(rows))
+
+
+def telling(probabilities: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Say which rows of probabilities, shape (n, labels), tell anything at all, shape (n,); see `UNTOLD`.
+
+    Example:
+        >>> telling([[0.5, 0.3, 0.2], [0.34, 0.33, 0.33]]).tolist()
+        [True, False]
+    """
+    rows = np.asarray(probabilities)
+    return np.asarray(rows.min(axis=-1) < UNTOLD / rows.shape[-1])
 
 
 def _shrunk(mean: npt.NDArray[np.float64], clips: float) -> Floats:
@@ -221,6 +237,17 @@ class Heard:
         """Mean embedding of the parts by their lengths, shape (d,)."""
         return weighted_mean(self.embeddings, self.weights)
 
+    def spoken(self) -> Heard:
+        """Give the same without the parts that are no voice; it may have none left."""
+        kept = telling(self.probabilities)
+        return dataclasses.replace(
+            self,
+            duration_s=self.duration_s * float(self.weights[kept].sum() / self.weights.sum()),
+            probabilities=self.probabilities[kept],
+            embeddings=self.embeddings[kept],
+            weights=self.weights[kept],
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Parts:
@@ -249,7 +276,8 @@ def gather(heard: Sequence[Heard], model: Identity, *, at_least: int = 1) -> Ref
     """Make a reference of recordings; each part of a long one counts as a clip, because it is as much speech.
 
     Args:
-        heard: recordings; those shorter than `SHORTEST_CLIP_S` take no part, and a file counts once.
+        heard: recordings; those shorter than `SHORTEST_CLIP_S` and parts that are no voice (`telling`) take no part,
+            and a file counts once.
         model: the bundle that heard them.
         at_least: clips that are needed.
 
@@ -266,9 +294,10 @@ def gather(heard: Sequence[Heard], model: Identity, *, at_least: int = 1) -> Ref
 
 
 def worth_adapting_to(heard: Sequence[Heard]) -> list[Heard]:
-    """Leave out recordings that are shorter than `SHORTEST_CLIP_S`, and files that are there already."""
+    """Leave out recordings below `SHORTEST_CLIP_S`, files that are there already, and parts that are no voice."""
     files = {os.path.realpath(item.path) if item.path else index: item for index, item in enumerate(heard)}
-    return [item for item in files.values() if item.duration_s >= SHORTEST_CLIP_S]
+    spoken = [item.spoken() for item in files.values() if item.duration_s >= SHORTEST_CLIP_S]
+    return [item for item in spoken if len(item.weights)]
 
 
 class RunningReference:

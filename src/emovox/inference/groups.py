@@ -148,7 +148,7 @@ def mean_ratios(group: Sequence[Heard], neutral: npt.ArrayLike | None) -> Ratios
 
 
 def adapted(probabilities: Floats, ratios: Ratios) -> Floats | None:
-    """Measure probabilities, shape (n, labels), from what `mean_ratios` gave.
+    """Measure probabilities, shape (n, labels), from what `mean_ratios` gave; what is no voice stays as it is.
 
     Returns:
         Shape (n, labels); None where float32 kept too little of a small one to say what becomes of it.

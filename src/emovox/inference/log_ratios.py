@@ -16,7 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from emovox.errors import BundleError
-from emovox.inference.adaptation import CLIP_S, HALF_LIFE_S, Parts, Reference, RunningReference, weighted_mean
+from emovox.inference.adaptation import (
+    CLIP_S,
+    HALF_LIFE_S,
+    Parts,
+    Reference,
+    RunningReference,
+    telling,
+    weighted_mean,
+)
 from emovox.inference.bundle import Bundle, Floats
 
 SMALLEST_PROBABILITY = 1e-30
@@ -47,7 +55,7 @@ def log_ratios(probabilities: npt.ArrayLike, neutral: npt.ArrayLike) -> Ratios:
 
 
 def measured_from(probabilities: npt.ArrayLike, reference: npt.ArrayLike) -> Floats:
-    """Take a reference from log probabilities.
+    """Take a reference from log probabilities; rows that tell nothing (`telling`) stay as they are.
 
     Args:
         probabilities: shape (n, labels), unadapted.
@@ -57,12 +65,13 @@ def measured_from(probabilities: npt.ArrayLike, reference: npt.ArrayLike) -> Flo
         Adapted probabilities, shape (n, labels).
 
     Example:
-        >>> measured_from([[0.5, 0.5]], log_ratios([[0.5, 0.5]], [0.2, 0.8])[0]).round(3).tolist()
+        >>> measured_from([[0.4, 0.6]], log_ratios([[0.4, 0.6]], [0.2, 0.8])[0]).round(3).tolist()
         [[0.20000000298023224, 0.800000011920929]]
     """
     logs = _logs(probabilities) - np.asarray(reference, dtype=np.float64)
     exponents = np.exp(logs - logs.max(axis=-1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True), dtype=np.float32)
+    moved = exponents / exponents.sum(axis=-1, keepdims=True)
+    return np.where(telling(probabilities)[:, None], moved, probabilities).astype(np.float32)
 
 
 def _logs(probabilities: npt.ArrayLike) -> Ratios:
@@ -106,9 +115,12 @@ class Voice:
         return weighted_mean(measured_from(parts.probabilities, self._running.value), parts.weights)
 
     def hear(self, parts: Parts, seconds: float) -> None:
-        """Take in an utterance; `measure` it before, or it is measured from itself."""
-        ratios = log_ratios(parts.probabilities, self._neutral)
-        self._running.update(np.average(ratios, axis=0, weights=parts.weights), seconds)
+        """Take in an utterance, or what of it is a voice; `measure` it before, or it is measured from itself."""
+        kept = telling(parts.probabilities)
+        if kept.any():
+            ratios, weights = log_ratios(parts.probabilities[kept], self._neutral), parts.weights[kept]
+            seconds *= float(weights.sum() / parts.weights.sum())
+            self._running.update(np.average(ratios, axis=0, weights=weights), seconds)
 
     def to_dict(self) -> dict[str, Any]:
         """Give what is known as plain data for JSON, for `resume`."""

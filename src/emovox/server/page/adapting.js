@@ -1,6 +1,6 @@
 // The switches that adapt: to who speaks, and to a set of recordings.
 import { byId } from "./dom.js";
-import { voiceOf } from "./voice.js";
+import { telling, voiceOf } from "./voice.js";
 
 /** So many clips are needed: the mean of one is its emotion. */
 const FEWEST_CLIPS = 2;
@@ -47,7 +47,9 @@ export class Adapting {
   /** Measure all recordings from what they share, or show them as they were heard. */
   measureRecordings() {
     const { labels, neutral } = this.model;
-    const clips = this.recordings().flatMap((recording) => recording.clips);
+    const clips = this.recordings()
+      .flatMap((recording) => recording.clips)
+      .filter(({ probabilities }) => telling(probabilities));
     const offered = neutral !== null && clips.length >= FEWEST_CLIPS;
     byId("adapt-files").hidden = byId("adapt-files-note").hidden = !offered;
     const wanted = offered && this.#toRecordings.checked;

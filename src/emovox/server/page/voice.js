@@ -13,6 +13,9 @@ const HALF_LIFE_S = 300;
 /** Below it float32 has fewer digits, and soon none. */
 const SMALLEST_PROBABILITY = 1e-30;
 
+/** What gives each emotion so much of an equal share or more tells nothing: it is no voice. */
+const UNTOLD = 0.9;
+
 /** @import {Part, Reference} from "./types.js" */
 
 export class Voice {
@@ -56,6 +59,7 @@ export class Voice {
     const clips = this.#weight / CLIP_S;
     const share = this.#weight ? clips / (clips + PRIOR_CLIPS) / this.#weight : 0;
     const moved = parts.map(({ probabilities, weight }) => {
+      if (!telling(probabilities)) return { probabilities, weight };
       const logs = logarithms(probabilities).map((value, index) => value - this.#sum[index] * share);
       const largest = Math.max(...logs);
       const exponents = logs.map((value) => Math.exp(value - largest));
@@ -66,23 +70,26 @@ export class Voice {
   }
 
   /**
-   * Take an utterance in; measure it before.
+   * Take an utterance in, or what of it is a voice; measure it before.
    * @param {Part[]} parts
    * @param {number} seconds
    */
   hear(parts, seconds) {
     const neutral = logarithms(this.neutral);
-    const ratios = parts.map(({ probabilities, weight }) => {
+    const spoken = parts.filter(({ probabilities }) => telling(probabilities));
+    if (!spoken.length) return;
+    const ratios = spoken.map(({ probabilities, weight }) => {
       const found = logarithms(probabilities).map((value, index) => value - neutral[index]);
       const middle = found.reduce((sum, value) => sum + value, 0) / found.length;
       return { probabilities: found.map((value) => value - middle), weight };
     });
-    const kept = 0.5 ** (seconds / this.halfLife);
+    const heard = (seconds * weightOf(spoken)) / weightOf(parts);
+    const kept = 0.5 ** (heard / this.halfLife);
     mean(ratios).forEach((value, index) => {
-      this.#sum[index] = kept * this.#sum[index] + seconds * value;
+      this.#sum[index] = kept * this.#sum[index] + heard * value;
     });
-    this.#weight = kept * this.#weight + seconds;
-    this.seconds += seconds;
+    this.#weight = kept * this.#weight + heard;
+    this.seconds += heard;
   }
 }
 
@@ -104,7 +111,7 @@ export function voiceOf(labels, neutral, clips) {
  * @returns {number[]} a value a label
  */
 export function mean(parts) {
-  const all = parts.reduce((sum, { weight }) => sum + weight, 0);
+  const all = weightOf(parts);
   return parts[0].probabilities.map((_, label) =>
     parts.reduce((sum, { probabilities, weight }) => sum + (probabilities[label] * weight) / all, 0),
   );
@@ -120,6 +127,19 @@ export function verdict(labels, values) {
   const confidence = Math.max(...values);
   const probabilities = Object.fromEntries(labels.map((label, index) => [label, values[index]]));
   return { emotion: labels[values.indexOf(confidence)], confidence, probabilities };
+}
+
+/** @param {Part[]} parts */
+function weightOf(parts) {
+  return parts.reduce((sum, { weight }) => sum + weight, 0);
+}
+
+/**
+ * Whether probabilities tell anything at all.
+ * @param {number[]} probabilities
+ */
+export function telling(probabilities) {
+  return Math.min(...probabilities) < UNTOLD / probabilities.length;
 }
 
 /** @param {number[]} probabilities */
