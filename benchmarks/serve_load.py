@@ -130,12 +130,17 @@ def make_clip(samples: Samples, recognizer: Recognizer) -> Clip:
 
 @dataclass
 class Load:
-    """What is asked of the service."""
+    """What is asked of the service.
+
+    Attributes:
+        steps: each rate that was tried, and what came of it.
+    """
 
     server: Server
     requests: Requests
     speakers: Speakers
     acceptable_ms: float
+    steps: list[dict[str, Any]] = field(default_factory=list)
 
     def holds(self, told: Told) -> bool:
         """Did it answer all, and quickly?"""
@@ -147,6 +152,7 @@ class Load:
         rate, held = first, 0.0
         while True:
             told = await self.requests.run(rate, seconds)
+            self.steps.append({"rate": round(rate, 1), "held": self.holds(told), **told.summary()})
             note(f"  {rate:6.1f} requests/s: {line(told)}{'' if self.holds(told) else '  too much'}")
             if not self.holds(told):
                 return held or rate / STEP
@@ -227,7 +233,7 @@ async def run(arguments: argparse.Namespace, server: Server, clips: Sequence[Cli
         await asyncio.sleep(arguments.warm_up)
         rate = arguments.rate or await load.find_rate(arguments.first_rate, arguments.step)
         note(f"{rate:.1f} requests/s and {len(talks)} streams for {60 * arguments.minutes:.0f} s")
-        figures = await load.measure(rate, 60 * arguments.minutes)
+        figures = {"steps": load.steps, **await load.measure(rate, 60 * arguments.minutes)}
     finally:
         stop.set()
         await speaking

@@ -56,7 +56,7 @@ Made by `benchmarks/unseen_voices.py` from [{source}]({source}):
 
 {RECIPES[model]} UAR is the mean recall of the
 emotions that were tested, in per cent, with a 95 % interval from a bootstrap over speakers (over clips where there are
-fewer than five speakers, which makes it too narrow). ECE is the expected calibration error of the probabilities, in
+fewer than ten speakers, which makes it too narrow). ECE is the expected calibration error of the probabilities, in
 per cent; their temperature comes from speakers of the training data.
 
 **Unadapted** and **adapted** are different things. Adapted with n clips: from each embedding the mean of n other clips

@@ -140,7 +140,7 @@ def test_ctrl_c() -> None:
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
-    assert process.stderr.read() == "emovox: Interrupted. What was finished is kept.\n"
+    assert process.stderr.read() == "emovox: Interrupted.\n"
 
 
 def test_the_command_itself() -> None:

@@ -144,7 +144,7 @@ def _hear(
                 else:
                     heard.append(item)
         except KeyboardInterrupt:
-            common.warn(f"Interrupted: {done} of {len(recordings)} were heard; no reference was written")
+            common.warn(f"{done} of {len(recordings)} were heard; no reference was written")
             raise
     for note in notes:
         common.warn(note)

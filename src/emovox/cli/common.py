@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
 INTERRUPTED = 130
 """What shells expect of a process that Ctrl-C ended."""
-_INTERRUPTED_MESSAGE = "Interrupted. What was finished is kept."
+_INTERRUPTED_MESSAGE = "Interrupted."
 
 _EXTRA_OF = {
     **dict.fromkeys(("sklearn", "pandas", "pyarrow", "matplotlib", "jinja2", "skl2onnx", "onnx", "pooch"), "train"),

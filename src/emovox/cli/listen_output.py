@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _QUIETEST_DB = -60.0
 _METER = 20
+_TIMES_WIDTH = len("0:00:01.0 - 0:00:02.9")
 _WIDEST_BAR = 40
 _HOLD_S = 2.0
 
@@ -99,6 +100,7 @@ class _Lines(_Quiet):
             self._utterances += 1
             line = _line(event, self._console)
             if self._adapting:
+                line.pad_right(_TIMES_WIDTH + show.EMOTION_WIDTH - line.cell_len)
                 line.append(f"  {adapted_to(event.adapted_s)}", style="dim not bold")
             self._console.print(line, soft_wrap=True)
             self._console.file.flush()

@@ -178,7 +178,7 @@ def _run(
                         done += 1
                         failed += not succeeded
         except KeyboardInterrupt:
-            common.warn(f"Interrupted: {done} of {len(recordings)} were done")
+            common.warn(f"{done} of {len(recordings)} were done")
             raise
     _warn_of_small_groups(clips)
     return failed
@@ -234,7 +234,7 @@ def _warn_of_small_groups(clips: Mapping[str, int]) -> None:
     from emovox.inference.adaptation import ENOUGH_CLIPS
 
     alone = [name for name, count in clips.items() if not count]
-    small = [f"{name} ({count})" for name, count in clips.items() if 0 < count < ENOUGH_CLIPS]
+    small = [f"{name or STDIN} ({count})" for name, count in clips.items() if 0 < count < ENOUGH_CLIPS]
     hints = {
         "unadapted, because that takes two clips of half a second or more": alone,
         f"adapted with few clips; {ENOUGH_CLIPS} or more give most of the gain": small,

@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from emovox.inference.utterances import Utterance
 
 
-_EMOTION_WIDTH = show.NAME_WIDTH + 20
-"""Width of what stands beside the name of a recording: two spaces, the emotion, its probability and a bar."""
-
-
 class Kind(StrEnum):
     """What is told of a recording; parts have times. The value is the name that parts have in JSON."""
 
@@ -111,7 +107,7 @@ class _Table(_Quiet):
         self._auto = auto
         self._ascii = console.options.ascii_only
         self._parts = 0
-        others = _EMOTION_WIDTH + 1 + (22 if auto else 0)
+        others = show.EMOTION_WIDTH + 1 + (22 if auto else 0)
         self._width = show.name_width([show.printable(name) for name in names], console, others=others)
 
     def result(self, result: Prediction | Failure) -> None:
@@ -125,7 +121,7 @@ class _Table(_Quiet):
         else:
             line += show.emotion_cells(result.emotion, result.confidence, ascii_only=self._ascii)
             if self._auto:
-                line.pad_right(self._width + _EMOTION_WIDTH - line.cell_len)
+                line.pad_right(self._width + show.EMOTION_WIDTH - line.cell_len)
                 line.append(f"  {adapted(result.adapted_clips)}", style="default not bold dim")
         self._print(line)
 

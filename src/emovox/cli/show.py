@@ -18,6 +18,8 @@ UNCERTAIN = "uncertain"
 """What stands for an emotion that the model is not sure enough of."""
 
 NAME_WIDTH = 9
+EMOTION_WIDTH = NAME_WIDTH + 20
+"""Width of what stands beside the name or the times of sound: two spaces, the emotion, its probability and a bar."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 

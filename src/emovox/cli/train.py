@@ -116,7 +116,7 @@ def export(
     trained = export_run(source, out) if Path(source).is_dir() else None
     changes = {"name": name, "version": version, "licence": licence}
     text = None if card is None else card.read_text(encoding="utf-8")
-    if trained is None and text is None and not any(changes.values()):
+    if trained is None and Path(source).exists() and text is None and not any(changes.values()):
         raise ParameterError(
             "nothing is to be changed", remedy="Give --name, --model-version, --licence or --card; or copy the file."
         )

@@ -169,7 +169,7 @@ def known_speakers(table: pd.DataFrame, unknown_speakers: UnknownSpeakers) -> In
         raise ProtocolError(
             f"{int(unknown.sum()):,} of {len(table):,} clips have an unknown speaker (corpus: {corpora})",
             code="unknown_speakers",
-            remedy="Fill in the column 'speaker', or leave them out with --skip-unknown-speakers.",
+            remedy="Fill in the column 'speaker', or leave those rows out (emovox evaluate: --skip-unknown-speakers).",
         )
     return np.flatnonzero(~unknown)
 

@@ -180,7 +180,9 @@ def read_config(path: str | os.PathLike[str]) -> StudyConfig:
     """
     try:
         document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ParameterError(f"cannot be read ({error.strerror})", path=path) from error
+    except ValueError as error:
         raise ParameterError(f"cannot be read as a study ({error})", path=path) from error
     try:
         return StudyConfig.model_validate(document)
