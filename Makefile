@@ -41,8 +41,8 @@ bundle: $(VENV)/.test  ## Train the packaged model again.
 	$(BIN)/emovox train speechnet --corpora $(CORPORA) --set weights=$(WEIGHTS) --protocol speaker --protocol corpus \
 	  --name emovox-base --run runs/base --out src/emovox/data/emovox-base.onnx
 
-bundle-small: $(VENV)/.test  ## Train the small packaged model again; a run that was broken off goes on.
-	$(BIN)/emovox train speechnet-small --corpora $(CORPORA) --set weights=$(WEIGHTS) --protocol speaker \
+bundle-small: $(VENV)/.test  ## Train the small packaged model again.
+	$(BIN)/emovox train speechnet-small --corpora $(CORPORA) --set weights=$(WEIGHTS) --protocol speaker --protocol corpus \
 	  --name emovox-small --run runs/small --out src/emovox/data/emovox-small.onnx
 
 constraints: $(VENV)/.test  ## Pin what is installed now.

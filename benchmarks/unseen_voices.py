@@ -2,20 +2,19 @@
 
     python benchmarks/unseen_voices.py ../shared/corpora --weights ../shared/weights/whisper-base-encoder-3.safetensors
     python benchmarks/unseen_voices.py ../shared/corpora --weights ... --only ravdess --only corpus
-    python benchmarks/unseen_voices.py ../shared/corpora --weights ... --model speechnet-small --keep runs/small \
+    python benchmarks/unseen_voices.py ../shared/corpora --weights ... --model speechnet-small \
       -o docs/results/unseen_voices_small.json
     python benchmarks/unseen_voices.py --page [-o ...]
 
 The first measures everything and writes docs/results/unseen_voices.json part by part, the second some parts, the third
-another model, and goes on after a kill with the folds that `--keep` has not got yet; the fourth writes the tables
-(docs/results/unseen_voices.md) from that file. What is adapted is said so: from the embeddings of the tested speaker
-the mean of other clips of the same speaker is taken, whose labels nobody looks at.
+another model; the fourth writes the tables (docs/results/unseen_voices.md) from that file. Embeddings are kept in the
+user's cache: a run that was killed goes on quickly. What is adapted is said so: from the embeddings of the tested
+speaker the mean of other clips of the same speaker is taken, whose labels nobody looks at.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import platform
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +29,6 @@ from sklearn.base import clone
 from unseen_page import page
 
 import emovox
-from emovox._files import replacing
 from emovox.corpora.scanning import scan
 from emovox.emotions import EMOTIONS
 from emovox.evaluation.cells import write_text
@@ -143,24 +141,14 @@ def references(embedded: Any, speakers: Any, count: int | None) -> Any:
     return found
 
 
-def measure(
-    part: Part, inputs: Inputs, unfitted: SpeechNet, kept: Callable[[Fold], Path | None]
-) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def measure(part: Part, inputs: Inputs, unfitted: SpeechNet) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Carry out a part; give name of the fold (empty for all together), name of the test, and the scores."""
     table = inputs.table
     labels = tuple(sorted(set(inputs.truth.tolist())))
     given: dict[str, Any] = {}
     folds = part.folds(table)
     for fold in track(folds, description=part.title, transient=True):
-        file = kept(fold)
-        if file is not None and file.exists():
-            with np.load(file) as stored:
-                found = dict(stored)
-        else:
-            found = predict(part, inputs, fold, labels, clone(unfitted))
-            if file is not None:
-                with replacing(file) as new, new.open("wb") as out:
-                    np.savez_compressed(out, **found)
+        found = predict(part, inputs, fold, labels, clone(unfitted))
         for name, probabilities in found.items():
             whole = given.setdefault(name, np.full((len(table), len(labels)), np.nan))
             filled = ~np.isnan(probabilities[:, 0])
@@ -202,8 +190,7 @@ def predict(part: Part, inputs: Inputs, fold: Fold, labels: tuple[str, ...], mod
             keep(f"adapted with {count or 'all'} unlabelled clips", everything, probabilities)
     if part.tests:
         heard = np.isin(test, listening_sample(inputs.table, seed=SEED))
-        if "cache_dir" in model.get_params():
-            model.set_params(cache_dir=None)
+        model.set_params(cache_dir=None)
         keep("unadapted, the sample as it is", heard, model.predict_proba(clips[test[heard]]))
         for name, change in part.tests.items():
             changed = [change(inputs, row) for row in test[heard]]
@@ -226,10 +213,6 @@ def _scored(inputs: Inputs, rows: Any, probabilities: Any, labels: tuple[str, ..
     }
 
 
-def _kept(folder: Path | None, model: str, part: str, fold: Fold) -> Path | None:
-    return None if folder is None else folder / f"{model}-{part}-{fold.name.replace(', ', '+')}.npz"
-
-
 def _known(file: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     return found
@@ -240,7 +223,6 @@ def main() -> None:
     parser.add_argument("corpora", nargs="?", type=Path)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--model", default="speechnet", choices=["speechnet", "speechnet-small"])
-    parser.add_argument("--keep", type=Path, help="folder in which finished folds are kept")
     parser.add_argument("--only", action="append", choices=[*PARTS], help="may be given several times")
     parser.add_argument("--page", action="store_true", help="write the tables from what was measured")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
@@ -256,8 +238,7 @@ def main() -> None:
             inputs = read_inputs(part.rows(table).reset_index(drop=True), [WAVEFORM])
             results: dict[str, Any] = {}
             model = create(options.model, seed=SEED, weights=options.weights)
-            kept = functools.partial(_kept, options.keep, f"{options.model}-{model.recipe}", name)
-            for fold, test, scores in measure(part, inputs, model, kept):
+            for fold, test, scores in measure(part, inputs, model):
                 results.setdefault(test, {})[fold or "all"] = scores
                 if not fold:
                     print(

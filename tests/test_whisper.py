@@ -14,7 +14,15 @@ from speechnet_files import tiny_whisper
 from transformers import WhisperFeatureExtractor
 
 from emovox.errors import ModelError
-from emovox.models.whisper import LogMelFrontEnd, digest, load_trunk, round_weights, sounding
+from emovox.models.whisper import (
+    LogMelFrontEnd,
+    SmallTrunk,
+    digest,
+    load_small_trunk,
+    load_trunk,
+    round_weights,
+    sounding,
+)
 
 
 @pytest.fixture
@@ -81,11 +89,50 @@ def test_rounded_weights_lie_on_their_grid(bits: int, seed: int) -> None:
     weights = torch.from_numpy(np.random.default_rng(seed).normal(size=(5, 7)))
     rounded = round_weights(weights, bits=bits)
     levels = 2 ** (bits - 1) - 1
-    scale = weights.abs().amax(dim=1, keepdim=True) / levels
-    steps = rounded / scale
+    steps = rounded * levels / rounded.abs().amax(dim=1, keepdim=True)
     assert torch.allclose(steps, steps.round(), atol=1e-9)
-    assert bool(((rounded - weights).abs() <= scale / 2 + 1e-12).all())
+    scale = weights.abs().amax(dim=1, keepdim=True) / levels
+    plain = (weights / scale).round() * scale
+    missed, at_most = ((one - weights).square().sum(dim=1) for one in (rounded, plain))
+    assert bool((missed <= at_most + 1e-12).all())
+    if bits == 8:
+        assert torch.equal(rounded, plain)
     assert torch.allclose(round_weights(rounded, bits=bits), rounded)
+
+
+def test_the_small_trunk_is_the_beginning_of_transformers(half_minute: np.ndarray, tmp_path: Path) -> None:
+    encoder = tiny_whisper(tmp_path / "tiny.safetensors")
+    block, seen = encoder.layers[0], {}
+    block.final_layer_norm.register_forward_pre_hook(lambda _, given: seen.update(attended=given[0]))
+    block.fc2.register_forward_pre_hook(lambda _, given: seen.update(units=given[0]))
+    whole = {name: value for name, value in encoder.state_dict().items() if not name.startswith("layers.1")}
+    trunk = SmallTrunk(width=64, heads=1, units=100).eval()
+    exact = {name: value[:100] if "fc1" in name else value for name, value in whole.items()}
+    trunk.load_state_dict({name: exact[name] for name in trunk.state_dict()})
+    with torch.inference_mode():
+        encoder(trunk.front_end(torch.from_numpy(half_minute)[None]))
+        (found,), kept = trunk(torch.from_numpy(half_minute)[None])
+    assert found.shape == (1, 1_500, 164)
+    assert bool(kept.all())
+    np.testing.assert_allclose(found[0, :, :64].numpy(), seen["attended"][0].numpy(), atol=2e-4)
+    np.testing.assert_allclose(found[0, :, 64:].numpy(), seen["units"][0, :, :100].numpy(), atol=2e-4)
+
+
+def test_the_small_trunk_has_few_bits_and_units(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.safetensors"
+    encoder = tiny_whisper(path)
+    trunk = load_small_trunk(path, units=40)
+    for name, value in trunk.named_parameters():
+        wanted = encoder.state_dict()[name][: len(value)]
+        if value.ndim > 1:
+            few = name == "conv2.weight" or "self_attn" in name
+            assert torch.equal(value, round_weights(wanted, bits=4 if few else 8)), name
+            assert all(len(row.unique()) <= 15 for row in value.flatten(1)) or not few
+        else:
+            assert torch.equal(value, wanted), name
+    for units in (0, 257):
+        with pytest.raises(ModelError, match=f"256 units, {units} are wanted"):
+            load_small_trunk(path, units=units)
 
 
 def test_digest_sees_every_value(tmp_path: Path) -> None:

@@ -83,8 +83,7 @@ def _pretrained(training: Mapping[str, Any]) -> list[str]:
     origin = training.get("pretrained")
     if not origin:
         return []
-    how = "Taught by a network with" if origin.get("role") == "teacher" else "Starts from"
-    return [f"{how} pretrained weights: {origin['source']} ({origin['licence']}).", ""]
+    return [f"Starts from pretrained weights: {origin['source']} ({origin['licence']}).", ""]
 
 
 def _epochs(training: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 A training has a folder (a *run*) in which everything is kept that it would be a pity to lose:
 
 - ``evaluation/``: the study that gives the recorded scores, cell by cell;
-- ``checkpoint/``: the state of a network after its last epoch, or of a student while it is taught;
+- ``checkpoint/``: the state of a network after its last epoch;
 - ``run.json``, ``inputs.npz``: what a network is trained on, so that `export_run` can make a bundle of a training that
   was broken off.
 

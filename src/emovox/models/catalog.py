@@ -157,14 +157,14 @@ _SPEECHNETS = tuple(
         ),
         (
             "speechnet-small",
-            "an eighth of its size: a convolutional network that the trunk of speechnet teaches",
+            "an eighth of its size and four times as fast, with the beginning of its trunk",
             "emovox.models.speechnet_small:SmallSpeechNet",
         ),
     )
 )
 
 CATALOG: Mapping[str, ModelSpec] = {spec.name: spec for spec in (*_classical_specs(), *_network_specs(), *_SPEECHNETS)}
-"""Every model by name: classical, classical with scaling, baselines, networks, speechnet and its small student."""
+"""Every model by name: classical, classical with scaling, baselines, networks, speechnet and its small sibling."""
 
 
 def find(name: str) -> ModelSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,20 +11,23 @@ from onnx import helper, numpy_helper
 
 from emovox.errors import ModelError
 
+Floats: TypeAlias = npt.NDArray[np.float32]
+Packed: TypeAlias = tuple[list[onnx.TensorProto], list[onnx.NodeProto]]
+"""Constants, and the nodes that compute `NAME.float` from them."""
+
 SMALLEST_WORTH_PACKING = 1_024
 """Tensors with fewer values stay as they are."""
 
 
-def pack_weights(model: onnx.ModelProto, *, bits: int = 8) -> onnx.ModelProto:
-    """Store every weight tensor that lies on an integer grid as int8 with one scale a row (or column).
+def pack_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Store every weight tensor that lies on a grid of 4 or 8 bits as integers with one scale a row (or column).
 
-    `emovox.models.whisper.round_weights` puts trunk weights on such a grid. The graph multiplies them out again with
-    Cast and Mul, which runtimes fold when they load it: results and speed are those of the float32 graph, its size
-    is a quarter. Tensors that would change by more than rounding in the last place are left alone.
+    `emovox.models.whisper.round_weights` puts trunk weights on such a grid. The graph computes them again with a few
+    nodes, which runtimes fold when they load it: results and speed are those of the float32 graph, its size is an
+    eighth or a quarter. Tensors that would change by more than rounding in the last place are left alone.
 
     Args:
         model: changed in place.
-        bits: of the grid, 2 to 8.
 
     Returns:
         The same model.
@@ -34,17 +37,14 @@ def pack_weights(model: onnx.ModelProto, *, bits: int = 8) -> onnx.ModelProto:
     kept, added, nodes = [], [], []
     for tensor in graph.initializer:
         worth = tensor.name not in inputs and _is_candidate(tensor)
-        packed = _pack(numpy_helper.to_array(tensor), bits) if worth else None
+        packed = _on_grid(numpy_helper.to_array(tensor)) if worth else None
         if packed is None:
             kept.append(tensor)
             continue
-        integers, scale = packed
-        name = tensor.name
-        added += [numpy_helper.from_array(integers, f"{name}.int8"), numpy_helper.from_array(scale, f"{name}.scale")]
-        nodes += [
-            helper.make_node("Cast", [f"{name}.int8"], [f"{name}.float"], to=onnx.TensorProto.FLOAT),
-            helper.make_node("Mul", [f"{name}.float", f"{name}.scale"], [name]),
-        ]
+        integers, scale, bits = packed
+        constants, own = (_nibbles if bits == 4 else _bytes)(tensor.name, integers)
+        added += [*constants, numpy_helper.from_array(scale, f"{tensor.name}.scale")]
+        nodes += [*own, helper.make_node("Mul", [f"{tensor.name}.float", f"{tensor.name}.scale"], [tensor.name])]
     following = list(graph.node)
     del graph.initializer[:], graph.node[:]
     graph.initializer.extend([*kept, *added])
@@ -108,13 +108,48 @@ def _is_candidate(tensor: onnx.TensorProto) -> bool:
     )
 
 
-def _pack(weights: npt.NDArray[np.float32], bits: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]] | None:
-    levels = 2 ** (bits - 1) - 1
-    for row_axis in (0, weights.ndim - 1):  # exporters may have transposed the matrix
-        others = tuple(axis for axis in range(weights.ndim) if axis != row_axis)
-        scale = np.abs(weights).max(axis=others, keepdims=True) / np.float32(levels)
-        scale = np.maximum(scale, np.float32(1e-12))
-        integers = np.rint(weights / scale)
-        if np.abs(integers * scale - weights).max() <= 1e-6 * np.abs(weights).max():
-            return integers.astype(np.int8), scale.astype(np.float32)
+def _on_grid(weights: Floats) -> tuple[npt.NDArray[np.int8], Floats, int] | None:
+    """Give integers, scales and bits of the coarsest grid on which a tensor lies; None if it lies on none."""
+    for bits in (4, 8):
+        levels = 2 ** (bits - 1) - 1
+        for row_axis in (0, weights.ndim - 1):  # exporters may have transposed the matrix
+            others = tuple(axis for axis in range(weights.ndim) if axis != row_axis)
+            scale = np.abs(weights).max(axis=others, keepdims=True) / np.float32(levels)
+            scale = np.maximum(scale, np.float32(1e-12))
+            integers = np.rint(weights / scale)
+            if np.abs(integers * scale - weights).max() <= 1e-6 * np.abs(weights).max():
+                return integers.astype(np.int8), scale.astype(np.float32), bits
     return None
+
+
+def _bytes(name: str, integers: npt.NDArray[np.int8]) -> Packed:
+    stored = numpy_helper.from_array(integers, f"{name}.int8")
+    return [stored], [helper.make_node("Cast", [stored.name], [f"{name}.float"], to=onnx.TensorProto.FLOAT)]
+
+
+def _nibbles(name: str, integers: npt.NDArray[np.int8]) -> Packed:
+    """Store two values in a byte, 8 more than each: the first half of all above, the second half below."""
+    values = np.append(integers.ravel() + 8, [8] * (integers.size % 2)).astype(np.uint8)
+    first, second = values.reshape(2, -1)
+    constants = {
+        "int4": first * 16 + second,
+        "sixteen": np.float32(16),
+        "eight": np.float32(8),
+        "count": np.array([integers.size], np.int64),
+        "shape": np.array(integers.shape, np.int64),
+        "zero": np.array([0], np.int64),
+    }
+    steps = ("both", "quotient", "upper", "carried", "lower", "flat", "exact")
+    own = {key: f"{name}.{key}" for key in (*constants, *steps)}
+    nodes = [
+        helper.make_node("Cast", [own["int4"]], [own["both"]], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Div", [own["both"], own["sixteen"]], [own["quotient"]]),
+        helper.make_node("Floor", [own["quotient"]], [own["upper"]]),
+        helper.make_node("Mul", [own["upper"], own["sixteen"]], [own["carried"]]),
+        helper.make_node("Sub", [own["both"], own["carried"]], [own["lower"]]),
+        helper.make_node("Concat", [own["upper"], own["lower"]], [own["flat"]], axis=0),
+        helper.make_node("Slice", [own["flat"], own["zero"], own["count"]], [own["exact"]]),
+        helper.make_node("Reshape", [own["exact"], own["shape"]], [f"{name}.raised"]),
+        helper.make_node("Sub", [f"{name}.raised", own["eight"]], [f"{name}.float"]),
+    ]
+    return [numpy_helper.from_array(np.asarray(value), own[key]) for key, value in constants.items()], nodes

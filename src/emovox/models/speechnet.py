@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from emovox.models.whisper import Trunk
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
+logger = logging.getLogger(__name__)
+
 MAX_SECONDS = 10.0
 """Longest clip in one call, about the longest that it was trained on; of longer recordings parts are averaged."""
 
@@ -190,12 +192,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model: onnx.ModelProto = program.model_proto
         _make_optional(model, "reference", reference.numpy())
         pack_fourier_basis(model, name="trunk.front_end.basis", n_fft=N_FFT)
-        return pack_weights(model, bits=self.weight_bits) if self.weight_bits else model
-
-    @property
-    def _pooled(self) -> Sequence[int]:
-        """The states of `trunk_`, counted from 1, that are pooled."""
-        return self.pooled_blocks
+        return pack_weights(model) if self.weight_bits else model
 
     def _check(
         self, X: Sequence[Samples], y: npt.ArrayLike, groups: npt.ArrayLike | None, corpora: npt.ArrayLike | None
@@ -222,12 +219,17 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not blocks or min(blocks) < 1 or self.views < 0:
             raise ParameterError("pooled_blocks counts from 1 and names at least one; views is at least 0")
         try:
-            from emovox.models.whisper import describe_weights, load_trunk
+            from emovox.models.whisper import describe_weights
         except ModuleNotFoundError as error:
             raise MissingExtraError.for_extra("deep", "speechnet") from error
-        trunk = load_trunk(self.weights, blocks=max(blocks), weight_bits=self.weight_bits)
+        trunk = self._load_trunk(self.weights)
         self.pretrained_ = describe_weights(self.weights)
         return trunk
+
+    def _load_trunk(self, weights: str | os.PathLike[str]) -> Trunk:
+        from emovox.models.whisper import load_trunk
+
+        return load_trunk(weights, blocks=max(self.pooled_blocks), weight_bits=self.weight_bits)
 
     def _embed(self, versions: Versions, *, view: int = 0, of: int = 1) -> Floats:
         """Embed a version of each clip, one of the views 0 to `of` - 1; of 0 views nothing is told."""
@@ -241,7 +243,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         def compute(row: int) -> npt.NDArray[np.float32]:
             with torch.inference_mode():
                 states, kept = self.trunk_(torch.from_numpy(versions.sound(view, row))[None])
-                pooled: npt.NDArray[np.float32] = pool(states, kept, self._pooled)[0].numpy()
+                pooled: npt.NDArray[np.float32] = pool(states, kept, self.pooled_blocks)[0].numpy()
             return pooled
 
         def embed(row: int) -> npt.NDArray[np.float32]:
@@ -256,7 +258,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _cache(self) -> EmbeddingCache:
         from emovox.models.whisper import digest
 
-        key = f"speechnet/{digest(self.trunk_.state_dict())}/{','.join(map(str, self._pooled))}/"
+        key = f"speechnet/{digest(self.trunk_.state_dict())}/{','.join(map(str, self.pooled_blocks))}/"
         return EmbeddingCache(self.cache_dir, key=key)
 
     def _fit_layer(
@@ -300,6 +302,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             logits[test] = layer.logits(embedded[test, 0])
             tested[test] = True
         if not tested.any():
+            logger.warning("no speaker can be held out to find a temperature: the model will be too sure of itself")
             return 1.0
         truth = np.searchsorted(self.classes_, targets)
         return likeliest_temperature(logits[tested], truth[tested], speakers[tested])
@@ -362,7 +365,7 @@ def _whole_network(model: SpeechNet) -> torch.nn.Module:
 
         def forward(self, waveform: torch.Tensor, reference: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             states, kept = self.trunk(waveform)
-            embedding = pool(states, kept, model._pooled) - self.mean
+            embedding = pool(states, kept, model.pooled_blocks) - self.mean
             told = torch.softmax(self.head(embedding - reference), dim=1)
             voice = self.gate(embedding).clamp(LEAST, 1.0)
             return voice * told + (1 - voice) / told.shape[1], embedding

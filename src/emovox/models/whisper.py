@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -84,9 +85,14 @@ def sounding(spectrogram: Tensor) -> Tensor:
 
 
 class EncoderBlock(nn.Module):
-    """One pre-norm transformer block: self-attention, then a GELU network of four times the width."""
+    """One pre-norm transformer block: self-attention, then a GELU network.
 
-    def __init__(self, width: int, heads: int) -> None:
+    Args:
+        width: of the model. heads: of the attention.
+        units: of the GELU network; None for four times the width.
+    """
+
+    def __init__(self, width: int, heads: int, *, units: int | None = None) -> None:
         super().__init__()
         self.heads = heads
         self.self_attn_layer_norm = nn.LayerNorm(width)
@@ -97,11 +103,18 @@ class EncoderBlock(nn.Module):
             }
         )
         self.final_layer_norm = nn.LayerNorm(width)
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
+        units = 4 * width if units is None else units
+        self.fc1 = nn.Linear(width, units)
+        self.fc2 = nn.Linear(units, width)
 
     def forward(self, hidden: Tensor, kept: Tensor) -> Tensor:
         """Map (batch, steps, width) to the same shape; steps where `kept` (batch, steps) is 0 are not attended to."""
+        hidden = self.attend(hidden, kept)
+        widened: Tensor = self.fc2(self.widen(hidden))
+        return hidden + widened
+
+    def attend(self, hidden: Tensor, kept: Tensor) -> Tensor:
+        """Do the first half of the block: self-attention."""
         batch, steps, width = hidden.shape
         normed = self.self_attn_layer_norm(hidden)
         query, key, value = (
@@ -110,9 +123,12 @@ class EncoderBlock(nn.Module):
         )
         scores = query @ key.transpose(2, 3) / math.sqrt(width // self.heads)
         mixed = torch.softmax(scores + (kept - 1.0)[:, None, None, :] * 1e4, dim=3) @ value
-        hidden = hidden + self.self_attn["out_proj"](mixed.transpose(1, 2).reshape(batch, steps, width))
-        widened: Tensor = self.fc2(functional.gelu(self.fc1(self.final_layer_norm(hidden))))
-        return hidden + widened
+        attended: Tensor = self.self_attn["out_proj"](mixed.transpose(1, 2).reshape(batch, steps, width))
+        return hidden + attended
+
+    def widen(self, hidden: Tensor) -> Tensor:
+        """Give the activations of the GELU network, shape (batch, steps, units)."""
+        return functional.gelu(self.fc1(self.final_layer_norm(hidden)))
 
 
 class Trunk(nn.Module):
@@ -150,6 +166,15 @@ class Trunk(nn.Module):
 
     def encode(self, spectrogram: Tensor) -> tuple[list[Tensor], Tensor]:
         """Compute the hidden states of a spectrogram (batch, 80, frames); as `forward`."""
+        hidden, kept = self.begin(spectrogram)
+        states = []
+        for layer in self.layers:
+            hidden = layer(hidden, kept)
+            states.append(hidden)
+        return states, kept
+
+    def begin(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute what the first block takes, shape (batch, steps, width), and which steps count."""
         kept = sounding(spectrogram)
         frames = kept[:, None, torch.arange(spectrogram.shape[2], device=kept.device) // 2]
         # Zeros outside are what the convolutions would pad with, had the quiet been cut off.
@@ -157,12 +182,60 @@ class Trunk(nn.Module):
         hidden = functional.gelu(self.conv2(hidden)).transpose(1, 2)
         position = (kept.cumsum(dim=1) - 1.0).clamp(min=0.0)
         angle = position[:, :, None] * self.frequencies
-        hidden = hidden + torch.cat([angle.sin(), angle.cos()], dim=2)
-        states = []
-        for layer in self.layers:
-            hidden = layer(hidden, kept)
-            states.append(hidden)
-        return states, kept
+        return hidden + torch.cat([angle.sin(), angle.cos()], dim=2), kept
+
+
+class SmallTrunk(Trunk):
+    """The beginning of a trunk: its convolutions, the attention of its first block, and some units of the next layer.
+
+    Its one state is what attention gives, beside the activations of the first units of the block's GELU network. These
+    go without the layer that mixes them: where only their mean is read, linearly, it would add nothing but weights.
+
+    Args:
+        width, heads: as of `Trunk`.
+        units: of the GELU network that are kept.
+    """
+
+    def __init__(self, *, width: int = 512, heads: int = 8, units: int = 512) -> None:
+        super().__init__(width=width, heads=heads, blocks=0)
+        block = EncoderBlock(width, heads, units=units)
+        del block.fc2
+        self.layers.append(block)
+
+    def encode(self, spectrogram: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Compute the state, shape (batch, steps, width + units), of a spectrogram (batch, 80, frames)."""
+        hidden, kept = self.begin(spectrogram)
+        block = cast("EncoderBlock", self.layers[0])
+        hidden = block.attend(hidden, kept)
+        return [torch.cat([hidden, block.widen(hidden)], dim=2)], kept
+
+
+def load_small_trunk(source: str | os.PathLike[str], *, units: int = 512) -> SmallTrunk:
+    """Build the beginning of a trunk from pretrained weights, for a bundle of 1.5 MB.
+
+    The largest matrices are rounded to 4 bits, those of the first convolution and of the units to 8.
+
+    Args:
+        source: as for `load_trunk`.
+        units: how many there shall be, >= 1; the first ones are taken.
+
+    Raises:
+        ModelError: if the file is missing, has no encoder, or has fewer units.
+    """
+    tensors = _encoder_tensors(find_weights(source))
+    width = tensors["conv1.weight"].shape[0]
+    available = len(tensors["layers.0.fc1.weight"])
+    if not 1 <= units <= available:
+        raise ModelError(f"has {available} units, {units} are wanted", path=source)
+    trunk = SmallTrunk(width=width, heads=width // 64, units=units)
+    for name in ("layers.0.fc1.weight", "layers.0.fc1.bias"):
+        tensors[name] = tensors[name][:units]
+    trunk.load_state_dict({name: tensors[name] for name in trunk.state_dict()})
+    for name, parameter in trunk.named_parameters():
+        if parameter.ndim > 1:
+            few = name == "conv2.weight" or "self_attn" in name
+            parameter.data = round_weights(parameter.data, bits=4 if few else 8)
+    return trunk.eval().requires_grad_(False)
 
 
 def load_trunk(source: str | os.PathLike[str], *, blocks: int = 3, weight_bits: int | None = 8) -> Trunk:
@@ -204,18 +277,25 @@ def describe_weights(source: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def round_weights(weights: Tensor, *, bits: int = 8) -> Tensor:
-    """Round each row of a weight tensor to a symmetric grid of 2**bits - 1 values; the largest magnitude is kept.
+    """Round each row of a weight tensor to a symmetric grid of 2**bits - 1 values.
+
+    With few bits the largest values are cut, as far as that lessens the squared error of the row; with 8 never.
 
     Example:
         >>> round_weights(torch.tensor([[1.0, 0.3], [-0.02, 0.01]]), bits=2)
         tensor([[ 1.0000,  0.0000],
-                [-0.0200,  0.0000]])
+                [-0.0150,  0.0150]])
     """
     levels = 2 ** (bits - 1) - 1
     rows = weights.flatten(1)
-    scale = rows.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / levels
-    rounded: Tensor = (rows / scale).round() * scale
-    return rounded.reshape(weights.shape)
+    largest = rows.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / levels
+    best, least = torch.zeros_like(rows), torch.full_like(largest, torch.inf)
+    for share in torch.linspace(1.0, 0.5, 21) if bits < 8 else (1.0,):
+        scale = share * largest
+        rounded = (rows / scale).round().clamp(-levels, levels) * scale
+        missed = (rounded - rows).square().sum(dim=1, keepdim=True)
+        best, least = torch.where(missed < least, rounded, best), torch.minimum(missed, least)
+    return best.reshape(weights.shape)
 
 
 def round_matrices(network: nn.Module, *, bits: int = 8) -> None:
