@@ -157,7 +157,7 @@ _SPEECHNETS = tuple(
         ),
         (
             "speechnet-small",
-            "an eighth of its size and four times as fast, with the beginning of its trunk",
+            "a seventh of its size and nearly four times as fast, with the beginning of its trunk",
             "emovox.models.speechnet_small:SmallSpeechNet",
         ),
     )

@@ -1,4 +1,4 @@
-"""speechnet-small: what speechnet does in an eighth of its size, with the beginning of its trunk.
+"""speechnet-small: what speechnet does in a seventh of its size, with the beginning of its trunk.
 
 The convolutions of Whisper's encoder, the attention of its first block and 512 units of the layer behind, in 4 and 8
 bits (`emovox.models.whisper.SmallTrunk`); then everything is as in `emovox.models.speechnet`.
