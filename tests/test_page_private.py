@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,9 @@ def chromium(talk: Path) -> Iterator[Browser]:
         yield started
 
 
-@pytest.fixture(scope="module")
-def engine(chromium: Browser, service: Service) -> Iterator[Page]:
-    """A page in which `engine` is private mode, and `load(text)` makes a file from base64."""
+@contextmanager
+def in_private(chromium: Browser, service: Service) -> Iterator[Page]:
+    """Open a page in which `engine` is private mode, and `load(text)` makes a file from base64."""
     page = chromium.new_page()
     page.goto(service.url)
     page.evaluate(
@@ -64,6 +65,12 @@ def engine(chromium: Browser, service: Service) -> Iterator[Page]:
     )
     yield page
     page.close()
+
+
+@pytest.fixture(scope="module")
+def engine(chromium: Browser, service: Service) -> Iterator[Page]:
+    with in_private(chromium, service) as page:
+        yield page
 
 
 def encoded(data: bytes) -> str:
@@ -110,6 +117,15 @@ def test_the_same_probabilities_as_the_service(engine: Page, service: Service, c
     assert here["probabilities"] == pytest.approx(answer["probabilities"], abs=tolerance)
     assert here["emotion"] == answer["emotion"]
     assert here["duration_s"] == pytest.approx(answer["duration_s"], abs=1e-3)
+
+
+def test_the_small_model_says_the_same_too(chromium: Browser, clip: np.ndarray) -> None:
+    with served(models=("emovox-small",)) as service, in_private(chromium, service) as engine:
+        data = sound(clip, 16_000, "WAV", "PCM_16")
+        answer = service.client.post("/v1/predict", files={"file": ("clip", data)}).json()
+        here = engine.evaluate("text => engine.predict(load(text))", encoded(data))
+    assert answer["model"]["name"] == "emovox-small"
+    assert here["probabilities"] == pytest.approx(answer["results"][0]["probabilities"], abs=1e-4)
 
 
 def test_the_same_timeline(engine: Page, clip: np.ndarray, tmp_path: Path) -> None:
