@@ -105,6 +105,19 @@ def test_adaptation_takes_away_what_all_clips_share(model: SpeechNet, clips: Cli
     assert (model.classes_[centred.argmax(axis=1)] == emotions).all()
 
 
+def test_a_temperature_that_cannot_be_found_is_told(
+    model: SpeechNet, clips: Clips, caplog: pytest.LogCaptureFixture
+) -> None:
+    sounds, emotions, speakers = clips
+    for groups in (None, np.full(len(sounds), "the only one")):
+        caplog.clear()
+        assert clone(model).fit(sounds, emotions, groups=groups).temperature_ == 1.0
+        assert "too sure" in caplog.text
+    caplog.clear()
+    assert clone(model).fit(sounds, emotions, groups=speakers).temperature_ != 1.0
+    assert "too sure" not in caplog.text
+
+
 def test_views_are_learned_and_change_the_layer(model: SpeechNet, clips: Clips) -> None:
     sounds, emotions, speakers = clips
     seen: list[tuple[int, int]] = []

@@ -99,11 +99,9 @@ def train(
     if spec.family == "network":
         meta = dataclasses.replace(meta, card=model_card(meta))
         keep_run(folder, Run(chosen.name, _plain(chosen), seed, data, fit, validation, meta))
-        model.set_params(progress=show_epochs)
+        model.set_params(progress=show_epochs, checkpoint_dir=str(folder / CHECKPOINT))
     elif spec.family == "speechnet":
         model.set_params(progress=learning)
-    if "checkpoint_dir" in model.get_params():
-        model.set_params(checkpoint_dir=str(folder / CHECKPOINT))
     fit_model(model, data, fit, validation)
     return write_bundle(model, target, _with_what_was_learned(meta, model))
 

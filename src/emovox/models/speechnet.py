@@ -293,15 +293,14 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self, embedded: Floats, targets: npt.NDArray[Any], speakers: npt.NDArray[Any] | None, weight: Floats
     ) -> float:
         """Find the temperature by speakers that are held out in turn; 1.0 where that cannot be."""
-        if speakers is None:
-            return 1.0
         logits = np.zeros((len(targets), len(self.classes_)))
         tested = np.zeros(len(targets), dtype=bool)
-        for train, test in self._speaker_folds(targets, speakers):
-            layer = self._fit_layer(embedded[train], targets[train], speakers[train], weight[train])
-            logits[test] = layer.logits(embedded[test, 0])
-            tested[test] = True
-        if not tested.any():
+        if speakers is not None:
+            for train, test in self._speaker_folds(targets, speakers):
+                layer = self._fit_layer(embedded[train], targets[train], speakers[train], weight[train])
+                logits[test] = layer.logits(embedded[test, 0])
+                tested[test] = True
+        if speakers is None or not tested.any():
             logger.warning("no speaker can be held out to find a temperature: the model will be too sure of itself")
             return 1.0
         truth = np.searchsorted(self.classes_, targets)
