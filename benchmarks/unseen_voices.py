@@ -38,7 +38,7 @@ from emovox.evaluation.metrics import Scores, score
 from emovox.evaluation.planning import listening_sample
 from emovox.evaluation.protocols import LeaveOneCorpusOut, LeaveOneSpeakerOut, RandomSplit, SpeakerFolds
 from emovox.evaluation.splitting import Fold
-from emovox.inference.adaptation import reference_from
+from emovox.inference.log_ratios import log_ratios, trust
 from emovox.models.catalog import create
 from emovox.models.speechnet import SpeechNet
 
@@ -129,15 +129,23 @@ PARTS: dict[str, Part] = {
 }
 
 
-def references(embedded: Any, speakers: Any, count: int | None) -> Any:
-    """Give the reference of each clip, from `count` other clips of its speaker, or from all clips of the speaker."""
+def references(model: SpeechNet, embedded: Any, ratios: Any, speakers: Any, count: int | None) -> Any:
+    """Give the reference of each clip, from `count` other clips of its speaker, or from all clips of the speaker.
+
+    Args:
+        model: a fitted one.
+        embedded, ratios: of each clip, what `SpeechNet.embed` and `log_ratios` give, unadapted.
+        speakers: of each clip.
+        count: None for all.
+    """
     random = np.random.default_rng(SEED)
     found = np.empty_like(embedded)
     for speaker in np.unique(speakers):
         own = np.flatnonzero(speakers == speaker)
         for row in own:
             heard = own if count is None else random.permutation(own[own != row])[:count]
-            found[row] = reference_from(embedded[heard])
+            share = trust(len(heard), ratios[heard].mean(axis=0), model.spread_)
+            found[row] = share * embedded[heard].mean(axis=0)
     return found
 
 
@@ -181,11 +189,12 @@ def predict(part: Part, inputs: Inputs, fold: Fold, labels: tuple[str, ...], mod
         whole[np.ix_(heard, columns)] = probabilities
         found[name] = whole
 
-    keep("unadapted", everything, model.predict_proba(clips[test]))
+    unadapted = model.predict_proba(clips[test])
+    keep("unadapted", everything, unadapted)
     if part.adapted:
-        embedded = model.embed(clips[test])
+        embedded, ratios = model.embed(clips[test]), log_ratios(unadapted, model.neutral_probabilities())
         for count in (*FEW, None):
-            refs = references(embedded, inputs.speakers[test], count)
+            refs = references(model, embedded, ratios, inputs.speakers[test], count)
             probabilities = model.predict_proba(clips[test], references=refs)
             keep(f"adapted with {count or 'all'} unlabelled clips", everything, probabilities)
     if part.tests:

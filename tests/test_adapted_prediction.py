@@ -20,17 +20,22 @@ from emovox import audio
 from emovox.audio import Waveform
 from emovox.emotions import EMOTIONS
 from emovox.errors import AdaptationError, BundleError, ParameterError
-from emovox.inference.adaptation import PRIOR_CLIPS, Heard, Reference, reference_from
+from emovox.inference.adaptation import Heard, Reference, gather
 from emovox.inference.bundle import Bundle, Identity
-from emovox.inference.groups import adapted, mean_ratios, members
+from emovox.inference.groups import adapted, group_ratios, members
+from emovox.inference.log_ratios import PRIOR_CLIPS, trust
 from emovox.inference.recognizer import Failure, Prediction, Recognizer
 
 RATE = 16_000
 Floats = npt.NDArray[np.float32]
 
 
+SPREAD = 0.1
+
+
 def recognizer(model: AdaptableModel | None = None, *, max_seconds: float | None = None, **options: Any) -> Recognizer:
-    return Recognizer(Bundle(adaptable_bytes(model=model, max_seconds=max_seconds), threads=1), **options)
+    data = adaptable_bytes(model=model, max_seconds=max_seconds, spread=SPREAD)
+    return Recognizer(Bundle(data, threads=1), **options)
 
 
 def row(prediction: Prediction | Failure) -> list[float]:
@@ -75,14 +80,18 @@ def test_embed_gives_what_the_formula_says_also_of_long_recordings(voice: Floats
         recognizer().embed(voice)
 
 
-def test_adapt_is_the_shrunk_mean_of_what_can_be_used(folders: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_adapt_is_so_much_of_the_mean_as_is_trusted(folders: Path, caplog: pytest.LogCaptureFixture) -> None:
     whole = recognizer()
     with caplog.at_level(logging.WARNING, logger="emovox"):
         found = whole.adapt([folders / "08", folders / "03" / "broken.wav"])
     used = sorted((folders / "08" / "deep").iterdir())
     clips = [audio.load(path, rate=RATE) for path in used]
     mean = np.mean([AdaptableModel().embedding(clip.samples) for clip in clips], axis=0)
-    np.testing.assert_allclose(found.embedding, 4 / (4 + PRIOR_CLIPS) * mean, atol=1e-4)
+    model = AdaptableModel()
+    ratios = np.mean([np.log(model.expected(clip.samples) / model.neutral()) for clip in clips], axis=0)
+    share = trust(4, ratios - ratios.mean(), SPREAD)
+    assert share > 4 / (4 + PRIOR_CLIPS)
+    np.testing.assert_allclose(found.embedding, share * mean, atol=1e-4)
     assert found.clips == 4
     assert found.seconds == pytest.approx(sum(clip.duration_s for clip in clips))
     assert found.model == whole.bundle.identity
@@ -138,11 +147,13 @@ def test_a_mean_of_log_ratios_does_what_the_mean_embedding_does(small: Bundle, l
     noise = np.random.default_rng(seed).uniform(-1, 1, size=(len(levels), 3_200))
     clips = (noise * np.array(levels)[:, None]).astype(np.float32)
     probabilities, embeddings = small.run_and_embed(clips)
-    ratios = mean_ratios([_heard(probabilities, embeddings)], small.meta.neutral)
+    heard = [_heard(probabilities, embeddings)]
+    ratios, reference = group_ratios(heard, small.meta), gather(heard, small)
     assert ratios is not None
+    assert reference is not None
     found = adapted(probabilities, ratios)
     assert found is not None
-    np.testing.assert_allclose(found, small.run(clips, reference_from(embeddings)), atol=1e-5)
+    np.testing.assert_allclose(found, small.run(clips, reference.embedding), atol=1e-5)
 
 
 def _heard(probabilities: Floats, embeddings: Floats) -> Heard:
@@ -152,7 +163,7 @@ def _heard(probabilities: Floats, embeddings: Floats) -> Heard:
 
 @pytest.fixture(scope="module")
 def small() -> Bundle:
-    return Bundle(adaptable_bytes(), threads=1)
+    return Bundle(adaptable_bytes(spread=SPREAD), threads=1)
 
 
 def test_one_pass_equals_two(folders: Path) -> None:
@@ -225,7 +236,7 @@ def test_what_one_pass_cannot_tell_takes_a_second_one(model: AdaptableModel, fol
     paths = sorted((folders / "08" / "deep").iterdir())
     whole = recognizer(model)
     _, wanted = two_passes(whole, paths)
-    assert mean_ratios([one for one in whole.hear_many(paths) if isinstance(one, Heard)], whole.meta.neutral) is None
+    assert group_ratios([one for one in whole.hear_many(paths) if isinstance(one, Heard)], whole.meta) is None
     for sources in (paths, [io.BytesIO(path.read_bytes()) for path in paths]):
         found = list(whole.predict_adapted(sources))
         np.testing.assert_allclose([row(item) for item in found], [row(item) for item in wanted], atol=1e-5)

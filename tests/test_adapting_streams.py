@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from adaptable import AdaptableModel, adaptable_bytes, write_adaptable_bundle
 from fastapi import FastAPI
@@ -20,13 +22,15 @@ from streaming import HELLO, Json, everything, limit, of_type, opened, talked
 from websockets.asyncio.client import connect
 
 from emovox import audio
+from emovox.audio import Waveform
 from emovox.errors import BundleError, ParameterError
-from emovox.inference.adaptation import CLIP_S, Parts, Reference, RunningReference, reference_from, telling
+from emovox.inference.adaptation import Parts, Reference
 from emovox.inference.bundle import Bundle, BundleMetadata
 from emovox.inference.live import LiveRecognizer, Update
-from emovox.inference.log_ratios import LARGEST_WEIGHT_S, Voice, log_ratios, measured_from
+from emovox.inference.log_ratios import log_ratios, measured_from, telling, trust
 from emovox.inference.pcm import from_pcm16, to_pcm16
 from emovox.inference.recognizer import Recognizer
+from emovox.inference.running import CLIP_S, HALF_LIFE_S, LARGEST_WEIGHT_S, RunningReference, Voice
 from emovox.inference.utterances import Listener, Spoken, Utterance
 from emovox.server.app import create_app
 from emovox.server.settings import ServerSettings
@@ -37,7 +41,7 @@ BLOCK = 3_200
 @pytest.fixture(scope="module")
 def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One that can adapt and takes a second at once, so that real utterances have parts."""
-    return write_adaptable_bundle(tmp_path_factory.mktemp("model") / "adaptable.onnx", max_seconds=1.0)
+    return write_adaptable_bundle(tmp_path_factory.mktemp("model") / "adaptable.onnx", max_seconds=1.0, spread=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -61,19 +65,44 @@ def port(app: FastAPI) -> Iterator[int]:
         yield found
 
 
-def by_hand(bundle: Bundle, samples: Floats, running: RunningReference | None = None) -> list[tuple[float, Floats]]:
+class Running:
+    """A running mean of embeddings; the log ratios beside it tell how much of it is trusted."""
+
+    def __init__(self, bundle: Bundle, start: npt.ArrayLike = 0.0, *, weight_s: float = 0.0) -> None:
+        self.bundle, self.weight_s = bundle, weight_s
+        self.start = np.zeros(bundle.require_adaptable(), np.float32) + np.asarray(start, np.float32)
+        self.embedding, self.ratios = np.zeros(len(self.start)), np.zeros(7)
+
+    @property
+    def value(self) -> Floats:
+        weight_s = self.weight_s or 1.0
+        share = trust(self.weight_s / CLIP_S, self.ratios / weight_s, self.bundle.meta.spread)
+        return np.asarray(self.start + share * self.embedding / weight_s, np.float32)
+
+    def hear(self, parts: list[Floats], seconds: float) -> Floats:
+        """Measure an utterance, then take it in."""
+        weights = [len(part) for part in parts]
+        measured = np.average([self.bundle.run(part[None], self.value)[0] for part in parts], axis=0, weights=weights)
+        plain = np.concatenate([self.bundle.run(part[None], self.start) for part in parts])
+        ratios = np.average(log_ratios(plain, self.bundle.meta.neutral or ()), axis=0, weights=weights)
+        own = np.average([self.bundle.embed(part[None])[0] for part in parts], axis=0, weights=weights)
+        kept = 0.5 ** (seconds / HALF_LIFE_S)
+        self.weight_s = kept * self.weight_s + seconds
+        self.embedding = kept * self.embedding + seconds * (own - self.start)
+        self.ratios = kept * self.ratios + seconds * ratios
+        return measured
+
+
+def by_hand(bundle: Bundle, samples: Floats) -> list[tuple[float, Floats]]:
     """What the graph itself gives with a running reference of embeddings: seconds that it holds, probabilities."""
-    running = running or RunningReference(bundle.require_adaptable())
+    running, seconds = Running(bundle), 0.0
     listener = Listener(rate=RATE, moments=False)
     found = []
     for event in [*listener.hear(samples), *listener.finish()]:
         assert isinstance(event, Spoken)
         parts = np.array_split(event.samples, max(1, -(-len(event.samples) // RATE)))
-        rows = np.concatenate([bundle.run(part[None], reference=running.value) for part in parts])
-        weights = [len(part) for part in parts]
-        found.append((running.seconds, np.average(rows, axis=0, weights=weights)))
-        embedding = np.average([bundle.embed(part[None])[0] for part in parts], axis=0, weights=weights)
-        running.update(embedding, event.end_s - event.start_s)
+        found.append((seconds, running.hear(parts, event.end_s - event.start_s)))
+        seconds += event.end_s - event.start_s
     return found
 
 
@@ -140,8 +169,7 @@ def test_a_stream_may_start_from_a_reference(bundle_path: Path, talk: Floats) ->
     plain = Recognizer(bundle_path)
     embedding = np.array([0.4, -0.3], np.float32)
     reference = Reference(embedding=embedding, clips=5, seconds=17.0, model=plain.bundle.identity)
-    running = RunningReference(2)  # counted from the reference
-    running.resume([0, 0], weight_s=5 * CLIP_S, seconds=17.0)
+    running = Running(plain.bundle, embedding, weight_s=5 * CLIP_S)
     live = LiveRecognizer(Recognizer(plain.bundle, adapt=reference), rate=RATE, adapt=True)
     found = [event for event in [*live.hear(talk), *live.finish()] if isinstance(event, Utterance)]
     assert found[0].adapted_s == 17
@@ -149,13 +177,8 @@ def test_a_stream_may_start_from_a_reference(bundle_path: Path, talk: Floats) ->
     for event, item in zip([*listener.hear(talk), *listener.finish()], found, strict=True):
         assert isinstance(event, Spoken)
         parts = np.array_split(event.samples, max(1, -(-len(event.samples) // RATE)))
-        weights = [len(part) for part in parts]
-        rows = np.concatenate([plain.bundle.run(part[None], embedding + running.value) for part in parts])
-        np.testing.assert_allclose(
-            list(item.probabilities.values()), np.average(rows, axis=0, weights=weights), atol=1e-5
-        )
-        own = np.average([plain.bundle.embed(part[None])[0] for part in parts], axis=0, weights=weights)
-        running.update(own - embedding, event.end_s - event.start_s)
+        wanted = running.hear(parts, event.end_s - event.start_s)
+        np.testing.assert_allclose(list(item.probabilities.values()), wanted, atol=1e-5)
     fixed = LiveRecognizer(Recognizer(plain.bundle, adapt=reference), rate=RATE)
     told = [*fixed.hear(talk), *fixed.finish()]
     assert {event.adapted_s for event in told} == {17}
@@ -318,9 +341,9 @@ def test_a_voice_is_not_learned_from_other_sounds() -> None:
 
 def test_no_voice_weighs_more_than_a_stream_can_have_heard() -> None:
     bundle = Bundle(adaptable_bytes(), threads=1)
-    running = RunningReference(1)
+    running = RunningReference(2)
     for _ in range(5_000):
-        running.update([1.0], 3.0)
+        running.update([1.0, -1.0], 3.0)
     assert running.weight_s == pytest.approx(LARGEST_WEIGHT_S, rel=0.01)
     voice = Voice(bundle)
     voice.resume(seconds=1e9, weight_s=1e9, log_ratios=dict.fromkeys(voice.labels, 0.0))
@@ -328,7 +351,7 @@ def test_no_voice_weighs_more_than_a_stream_can_have_heard() -> None:
     with pytest.raises(ParameterError):
         voice.resume(seconds=1, weight_s=1, log_ratios=dict.fromkeys(voice.labels, np.nan))
     with pytest.raises(ParameterError):
-        running.resume([0.0, 0.0], weight_s=1, seconds=1)
+        running.resume([0.0], weight_s=1, seconds=1)
 
 
 # What a bundle says of its default reference
@@ -369,6 +392,11 @@ def test_speechnet_tells_it_when_it_is_trained(tmp_path: Path) -> None:
     assert bundle.meta.neutral is not None
     np.testing.assert_allclose(bundle.run(clips, bundle.embed(clips)), [bundle.meta.neutral] * 2, atol=1e-5)
     assert len(set(bundle.meta.neutral)) == 3
+    assert bundle.meta.spread == model.spread_
+    assert model.spread_ > 0
+    for wrong in (0.0, -1.0, np.nan, "1"):
+        with pytest.raises(ParameterError, match="spread"):
+            dataclasses.replace(plain, spread=wrong)
 
 
 def test_a_bundle_that_cannot_adapt_has_no_neutral_probabilities() -> None:
@@ -381,12 +409,14 @@ def test_a_bundle_that_cannot_adapt_has_no_neutral_probabilities() -> None:
 
 
 def test_references_of_sets_and_streams_agree() -> None:
-    """Three clips of 3 s each, none forgotten yet to speak of: the mean of a set, shrunk."""
-    bundle = Bundle(adaptable_bytes(), threads=1)
-    clips = np.random.default_rng(0).normal(scale=0.1, size=(3, 1_600)).astype(np.float32)
+    """Three clips of 3 s each, none forgotten yet to speak of: as much of the mean of a set."""
+    bundle = Bundle(adaptable_bytes(spread=0.1), threads=1)
+    clips = np.random.default_rng(0).normal(scale=0.1, size=(3, 8_000)).astype(np.float32)
     probabilities, embeddings = bundle.run_and_embed(clips)
     voice = Voice(bundle)
     for row in probabilities:
         voice.hear(Parts(row[None], np.ones(1)), CLIP_S)
-    expected = AdaptableModel().expected(clips[0], reference_from(embeddings))
+    found = Recognizer(bundle).adapt([Waveform(clip, RATE) for clip in clips])
+    np.testing.assert_allclose(found.embedding / embeddings.mean(axis=0), found.embedding[0] / embeddings[:, 0].mean())
+    expected = AdaptableModel().expected(clips[0], found.embedding)
     np.testing.assert_allclose(voice.measure(Parts(probabilities[:1], np.ones(1))), expected, atol=5e-3)

@@ -26,9 +26,9 @@ from emovox import audio
 from emovox.inference.adaptation import Parts
 from emovox.inference.bundle import Bundle
 from emovox.inference.live import LiveRecognizer
-from emovox.inference.log_ratios import Voice
 from emovox.inference.pcm import from_pcm16, to_pcm16
 from emovox.inference.recognizer import Prediction, Recognizer
+from emovox.inference.running import Voice
 from emovox.inference.utterances import Utterance
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ MODES = ("server", "private")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Takes a second at once, so that utterances have parts; its reference has a default, as that of speechnet."""
     path = tmp_path_factory.mktemp("model") / "adaptable.onnx"
-    return write_adaptable_bundle(path, model=AdaptableModel(default=True), max_seconds=1.0)
+    return write_adaptable_bundle(path, model=AdaptableModel(default=True), max_seconds=1.0, spread=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -158,9 +158,9 @@ def test_the_browser_knows_a_voice_as_python_does(watched: Watched, model: Path)
         expected.append(voice.measure(Parts(parts, weights)).tolist())
         voice.hear(Parts(parts, weights), 2.0)
     found = watched.page.evaluate(
-        """async ([labels, neutral, heard, weights]) => {
+        """async ([model, heard, weights]) => {
           const { Voice } = await import("/page/voice.js");
-          const voice = new Voice(labels, neutral);
+          const voice = new Voice(model);
           const measured = heard.map((rows) => {
             const parts = rows.map((probabilities, index) => ({ probabilities, weight: weights[index] }));
             const found = voice.measure(parts);
@@ -169,7 +169,11 @@ def test_the_browser_knows_a_voice_as_python_does(watched: Watched, model: Path)
           });
           return [measured, voice.reference];
         }""",
-        [bundle.meta.labels, bundle.meta.neutral, heard.tolist(), weights.tolist()],
+        [
+            {name: getattr(bundle.meta, name) for name in ("labels", "neutral", "spread")},
+            heard.tolist(),
+            weights.tolist(),
+        ],
     )
     np.testing.assert_allclose(found[0], expected, atol=1e-6)
     known = voice.to_dict()

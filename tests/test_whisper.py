@@ -15,6 +15,7 @@ from transformers import WhisperFeatureExtractor
 
 from emovox.errors import ModelError
 from emovox.models.whisper import (
+    Activity,
     LogMelFrontEnd,
     SmallTrunk,
     digest,
@@ -39,16 +40,20 @@ def test_spectrogram_equals_transformers(half_minute: np.ndarray) -> None:
 
 
 def test_hidden_states_equal_transformers(half_minute: np.ndarray, tmp_path: Path) -> None:
-    encoder = tiny_whisper(tmp_path / "tiny.safetensors")
+    encoder, active = tiny_whisper(tmp_path / "tiny.safetensors"), []
+    for layer in encoder.layers:
+        layer.fc2.register_forward_pre_hook(lambda _, given: active.append(given[0]))
     trunk = load_trunk(tmp_path / "tiny.safetensors", blocks=2, weight_bits=None)
     waveform = torch.from_numpy(half_minute)[None]
     with torch.inference_mode():
         expected = encoder(trunk.front_end(waveform), output_hidden_states=True).hidden_states
-        found, kept = trunk(waveform)
+        found, units, kept = trunk(waveform)
     # The last of theirs has passed a final normalisation that the trunk leaves out.
     np.testing.assert_allclose(found[0].numpy(), expected[1].numpy(), atol=2e-4)
-    assert len(found) == 2
+    assert len(found) == len(units) == 2
     assert bool(kept.all())
+    for one, other in zip(units, active, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=2e-4)
 
 
 def test_short_clips_and_level(voice: np.ndarray, tmp_path: Path) -> None:
@@ -67,7 +72,7 @@ def test_quiet_ends_are_as_good_as_cut_off(voice: np.ndarray, tmp_path: Path) ->
     clip = np.concatenate([fade, voice[:16_000], fade])
     longer = np.concatenate([np.zeros(6_400, np.float32), clip, np.zeros(12_800, np.float32)])
     with torch.inference_mode():
-        (states, kept), (others, kept_others) = (trunk(torch.from_numpy(sound)[None]) for sound in (clip, longer))
+        (states, _, kept), (others, _, kept_others) = (trunk(torch.from_numpy(sound)[None]) for sound in (clip, longer))
     first, second = kept[0] > 0, kept_others[0] > 0
     assert int(torch.nonzero(second)[0]) == int(torch.nonzero(first)[0]) + 20  # 0.4 s in steps of 20 ms
     for one, other in zip(states, others, strict=True):
@@ -111,11 +116,19 @@ def test_the_small_trunk_is_the_beginning_of_transformers(half_minute: np.ndarra
     trunk.load_state_dict({name: exact[name] for name in trunk.state_dict()})
     with torch.inference_mode():
         encoder(trunk.front_end(torch.from_numpy(half_minute)[None]))
-        (found,), kept = trunk(torch.from_numpy(half_minute)[None])
-    assert found.shape == (1, 1_500, 164)
+        (found,), (units,), kept = trunk(torch.from_numpy(half_minute)[None])
+    assert units.shape == (1, 1_500, 100)
     assert bool(kept.all())
-    np.testing.assert_allclose(found[0, :, :64].numpy(), seen["attended"][0].numpy(), atol=2e-4)
-    np.testing.assert_allclose(found[0, :, 64:].numpy(), seen["units"][0, :, :100].numpy(), atol=2e-4)
+    np.testing.assert_allclose(found[0].numpy(), seen["attended"][0].numpy(), atol=2e-4)
+    np.testing.assert_allclose(units[0].numpy(), seen["units"][0, :, :100].numpy(), atol=2e-4)
+
+
+def test_pooling_takes_means_of_what_counts() -> None:
+    steps = torch.arange(24.0).reshape(1, 6, 4)
+    heard = Activity([steps, -steps], [10 * steps, 100 * steps], torch.tensor([[0.0, 1.0, 1.0, 0.0, 0.0, 0.0]]))
+    mean = np.array([6.0, 7.0, 8.0, 9.0])
+    np.testing.assert_allclose(heard.pool((2,), 3)[0], np.concatenate([-mean, 10 * mean[:3], 100 * mean[:3]]))
+    np.testing.assert_allclose(heard.pool((1, 2), 1)[0], np.concatenate([mean, -mean, 10 * mean[:1], 100 * mean[:1]]))
 
 
 def test_the_small_trunk_has_few_bits_and_units(tmp_path: Path) -> None:

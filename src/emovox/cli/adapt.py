@@ -67,7 +67,7 @@ def adapt(
     recognizer.bundle.require_adaptable()
     recordings = list(expand(_sources(clips)))
     heard, failed = _hear(recognizer, recordings, jobs)
-    reference = gather(heard, recognizer.bundle.identity)
+    reference = gather(heard, recognizer.bundle)
     if reference is None:
         common.warn(f"{out} is not written: none of the {len(recordings)} recordings can be adapted to")
         raise typer.Exit(common.SOME_FAILED)
@@ -120,7 +120,8 @@ def _hear(
     recognizer: Recognizer, recordings: Sequence[Recording | Failure], jobs: int | None
 ) -> tuple[list[Heard], int]:
     """Hear all recordings and name those that are of no use; also give how many could not be read."""
-    from emovox.inference.adaptation import SHORTEST_CLIP_S, telling
+    from emovox.inference.adaptation import SHORTEST_CLIP_S
+    from emovox.inference.log_ratios import telling
     from emovox.inference.recognizer import Failure
 
     heard: list[Heard] = []

@@ -107,7 +107,7 @@ def train(
 
 
 def _with_what_was_learned(meta: BundleMetadata, model: Any) -> BundleMetadata:
-    """Add what only the fitted model knows: calibration, neutral probabilities, whose pretrained weights are in it."""
+    """Add what only the fitted model knows: calibration, what adapts it, whose pretrained weights are in it."""
     training = dict(meta.training)
     pretrained = getattr(model, "pretrained_", None)
     if pretrained:
@@ -117,6 +117,7 @@ def _with_what_was_learned(meta: BundleMetadata, model: Any) -> BundleMetadata:
         training=training,
         temperature=getattr(model, "temperature_", meta.temperature),
         neutral=_neutral(meta.labels, model),
+        spread=getattr(model, "spread_", None),
     )
     return dataclasses.replace(known, card=model_card(known))
 

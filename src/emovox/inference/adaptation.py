@@ -24,9 +24,7 @@ import numpy.typing as npt
 from emovox._files import replacing
 from emovox.errors import AdaptationError, EmovoxError, ParameterError
 from emovox.inference.bundle import Bundle, Floats, Identity
-
-PRIOR_CLIPS = 1.0
-"""The default reference weighs as much as so many clips: one, whose mean is its emotion, moves it half way."""
+from emovox.inference.log_ratios import Ratios, log_ratios, telling, trust
 
 ENOUGH_CLIPS = 8
 """So many clips give most of the gain."""
@@ -34,59 +32,11 @@ ENOUGH_CLIPS = 8
 SHORTEST_CLIP_S = 0.5
 """Shorter clips, in seconds, tell little of a voice; they take no part in a reference."""
 
-CLIP_S = 3.0
-"""Seconds of speech that count as one clip in a stream."""
-
-HALF_LIFE_S = 300.0
-"""In a stream, speech counts half after so many further seconds of speech: about a hundred utterances, so that no
-single mood fills the memory, and a new voice or microphone is followed within minutes."""
-
-UNTOLD = 0.9
-"""Where each emotion has so much of an equal share of probability or more, nothing is told: such a sound is no voice
-(`emovox.models.voice_gate`). It takes no part in a reference, and none is taken from it."""
-
 FORMAT_VERSION = 1
 LARGEST_FILE = 1024 * 1024
 """Size in bytes of a file that holds a reference, at most; a real one has 10 kB."""
 
 _MEMBERS = frozenset({"format", "embedding", "clips", "seconds", "model"})
-
-
-def reference_from(embeddings: npt.ArrayLike) -> Floats:
-    """Turn the embeddings of some clips into a reference: n / (n + `PRIOR_CLIPS`) times their mean.
-
-    Args:
-        embeddings: shape (n, d), finite, relative to the mean of the training data; n >= 1.
-
-    Returns:
-        Shape (d,).
-
-    Raises:
-        ParameterError: if they are no such matrix.
-
-    Example:
-        >>> reference_from([[2.0, 4.0], [4.0, 8.0]]).tolist()
-        [2.0, 4.0]
-    """
-    rows = np.asarray(embeddings, dtype=np.float64)
-    if rows.ndim != 2 or not rows.size or not np.isfinite(rows).all():
-        raise ParameterError(f"embeddings must be finite values of shape (clips, size), got the shape {rows.shape}")
-    return _shrunk(rows.mean(axis=0), len(rows))
-
-
-def telling(probabilities: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Say which rows of probabilities, shape (n, labels), tell anything at all, shape (n,); see `UNTOLD`.
-
-    Example:
-        >>> telling([[0.5, 0.3, 0.2], [0.34, 0.33, 0.33]]).tolist()
-        [True, False]
-    """
-    rows = np.asarray(probabilities)
-    return np.asarray(rows.min(axis=-1) < UNTOLD / rows.shape[-1])
-
-
-def _shrunk(mean: npt.NDArray[np.float64], clips: float) -> Floats:
-    return np.asarray(mean * (clips / (clips + PRIOR_CLIPS)), dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -272,13 +222,15 @@ def weighted_mean(rows: npt.NDArray[Any], weights: npt.NDArray[np.float64]) -> F
     return np.asarray(np.average(rows, axis=0, weights=weights), dtype=np.float32)
 
 
-def gather(heard: Sequence[Heard], model: Identity, *, at_least: int = 1) -> Reference | None:
-    """Make a reference of recordings; each part of a long one counts as a clip, because it is as much speech.
+def gather(heard: Sequence[Heard], bundle: Bundle, *, at_least: int = 1) -> Reference | None:
+    """Make a reference of recordings: as much of their mean embedding as `trust` says.
+
+    Each part of a long recording counts as a clip, because it is as much speech.
 
     Args:
         heard: recordings; those shorter than `SHORTEST_CLIP_S` and parts that are no voice (`telling`) take no part,
             and a file counts once.
-        model: the bundle that heard them.
+        bundle: the model that heard them.
         at_least: clips that are needed.
 
     Returns:
@@ -288,9 +240,19 @@ def gather(heard: Sequence[Heard], model: Identity, *, at_least: int = 1) -> Ref
     clips = sum(len(item.embeddings) for item in used)
     if clips < max(1, at_least):
         return None
-    embedding = reference_from(np.concatenate([item.embeddings for item in used]))
+    mean = np.concatenate([item.embeddings for item in used]).mean(axis=0, dtype=np.float64)
+    ratios = mean_ratios(used, bundle.meta.neutral)
+    share = trust(clips, np.zeros(len(bundle.meta.labels)) if ratios is None else ratios, bundle.meta.spread)
     seconds = math.fsum(item.duration_s for item in used)
-    return Reference(embedding=embedding, clips=clips, seconds=seconds, model=model)
+    return Reference(embedding=share * mean, clips=clips, seconds=seconds, model=bundle.identity)
+
+
+def mean_ratios(heard: Sequence[Heard], neutral: npt.ArrayLike | None) -> Ratios | None:
+    """Give the mean log ratios of recordings, shape (labels,); None where the model tells no `neutral`."""
+    if neutral is None:
+        return None
+    rows = np.concatenate([item.probabilities for item in heard])
+    return np.asarray(log_ratios(rows, neutral).mean(axis=0))
 
 
 def worth_adapting_to(heard: Sequence[Heard]) -> list[Heard]:
@@ -298,80 +260,3 @@ def worth_adapting_to(heard: Sequence[Heard]) -> list[Heard]:
     files = {os.path.realpath(item.path) if item.path else index: item for index, item in enumerate(heard)}
     spoken = [item.spoken() for item in files.values() if item.duration_s >= SHORTEST_CLIP_S]
     return [item for item in spoken if len(item.weights)]
-
-
-class RunningReference:
-    """A reference that starts from the default and moves as speech comes in.
-
-    Embeddings count by their length; speech counts half after `half_life_s` further seconds of speech (pauses do not
-    count). Read `value` before `update`, so that an utterance is not measured from itself.
-
-    Args:
-        size: length of an embedding, `Bundle.embedding_size`; or the number of labels, for log ratios.
-        half_life_s: in seconds of speech, > 0; infinite to forget nothing.
-
-    Attributes:
-        clips, seconds: how much was heard so far.
-        weight_s: what is left of `seconds` where old speech counts less.
-
-    Example:
-        >>> running = RunningReference(1)
-        >>> running.value.tolist()
-        [0.0]
-        >>> running.update([4.0], 3.0)
-        >>> running.value.tolist(), running.clips
-        ([2.0], 1)
-    """
-
-    def __init__(self, size: int, *, half_life_s: float = HALF_LIFE_S) -> None:
-        if size < 1 or not half_life_s > 0:
-            raise ParameterError(f"size and half_life_s must be positive, got {size} and {half_life_s}")
-        self.clips = 0
-        self.seconds = 0.0
-        self.weight_s = 0.0
-        self._half_life_s = half_life_s
-        self._sum = np.zeros(size, np.float64)
-
-    @property
-    def mean(self) -> npt.NDArray[np.float64]:
-        """Mean of what was heard, by weight, shape (size,); zeros before the first update."""
-        return self._sum / self.weight_s if self.weight_s else np.zeros_like(self._sum)
-
-    @property
-    def value(self) -> Floats:
-        """What is to be subtracted now, shape (size,); zeros before the first update."""
-        return _shrunk(self.mean, self.weight_s / CLIP_S)
-
-    def resume(self, mean: npt.ArrayLike, *, weight_s: float, seconds: float) -> None:
-        """Go on from the `mean`, `weight_s` and `seconds` of another one.
-
-        Raises:
-            ParameterError: if they are none.
-        """
-        row = np.asarray(mean, dtype=np.float64)
-        finite = all(math.isfinite(value) and value >= 0 for value in (weight_s, seconds)) and np.isfinite(row).all()
-        if row.shape != self._sum.shape or not finite:
-            raise ParameterError(f"no state of a running reference of {len(self._sum)} values")
-        self.weight_s, self.seconds = weight_s, seconds
-        self._sum = weight_s * row
-
-    def update(self, embedding: npt.ArrayLike, seconds: float) -> None:
-        """Take in the next utterance.
-
-        Args:
-            embedding: of the utterance, shape (size,), finite.
-            seconds: its length, > 0.
-
-        Raises:
-            ParameterError: if it is no such embedding or length; nothing is changed then.
-        """
-        row = np.asarray(embedding, dtype=np.float64)
-        if row.shape != self._sum.shape or not np.isfinite(row).all():
-            raise ParameterError(f"an embedding has {len(self._sum)} finite values, got the shape {row.shape}")
-        if not (math.isfinite(seconds) and seconds > 0):
-            raise ParameterError(f"an utterance has a length in seconds, got {seconds}")
-        kept = 0.5 ** (seconds / self._half_life_s)
-        self._sum = kept * self._sum + seconds * row
-        self.weight_s = kept * self.weight_s + seconds
-        self.clips += 1
-        self.seconds += seconds

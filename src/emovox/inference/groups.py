@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from emovox.errors import ParameterError
-from emovox.inference.adaptation import Heard, gather, reference_from, weighted_mean, worth_adapting_to
+from emovox.inference.adaptation import Heard, gather, mean_ratios, weighted_mean, worth_adapting_to
 from emovox.inference.bundle import Floats
-from emovox.inference.log_ratios import SMALLEST_PROBABILITY, Ratios, log_ratios, measured_from
+from emovox.inference.log_ratios import SMALLEST_PROBABILITY, Ratios, measured_from, trust
+from emovox.inference.metadata import BundleMetadata
 from emovox.inference.recognizer import Recognizer
 from emovox.inference.recordings import Recording, expand
 from emovox.inference.results import Failure, Prediction
@@ -111,8 +109,8 @@ class _Adapter:
 
     def __init__(self, recognizer: Recognizer, group: Sequence[Heard]) -> None:
         self._recognizer = recognizer
-        self._reference = gather(group, recognizer.bundle.identity, at_least=SMALLEST_GROUP)
-        self._ratios = None if self._reference is None else mean_ratios(group, recognizer.meta.neutral)
+        self._reference = gather(group, recognizer.bundle, at_least=SMALLEST_GROUP)
+        self._ratios = None if self._reference is None else group_ratios(group, recognizer.meta)
 
     def predict(self, member: Member, heard: Heard) -> Prediction | Failure:
         rows: Floats | None = heard.probabilities
@@ -134,21 +132,22 @@ class _Adapter:
         return result
 
 
-def mean_ratios(group: Sequence[Heard], neutral: npt.ArrayLike | None) -> Ratios | None:
-    """Give the reference of a group as log ratios, shape (labels,), shrunk as that of embeddings is.
+def group_ratios(group: Sequence[Heard], meta: BundleMetadata) -> Ratios | None:
+    """Give the reference of a group as log ratios, shape (labels,): as much of their mean as `trust` says.
 
     Returns:
         None where the model does not say that it is linear (`BundleMetadata.neutral`), or is so sure that float32 lost
         small probabilities.
     """
-    rows = np.concatenate([heard.probabilities for heard in worth_adapting_to(group)])
-    if neutral is None or rows.min() < SMALLEST_PROBABILITY:
+    used = worth_adapting_to(group)
+    mean = mean_ratios(used, meta.neutral)
+    if mean is None or min(heard.probabilities.min() for heard in used) < SMALLEST_PROBABILITY:
         return None
-    return reference_from(log_ratios(rows, neutral)).astype(np.float64)
+    return trust(sum(len(heard.probabilities) for heard in used), mean, meta.spread) * mean
 
 
 def adapted(probabilities: Floats, ratios: Ratios) -> Floats | None:
-    """Measure probabilities, shape (n, labels), from what `mean_ratios` gave; what is no voice stays as it is.
+    """Measure probabilities, shape (n, labels), from what `group_ratios` gave; what is no voice stays as it is.
 
     Returns:
         Shape (n, labels); None where float32 kept too little of a small one to say what becomes of it.

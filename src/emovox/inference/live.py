@@ -8,9 +8,9 @@ from typing import Any
 
 from emovox.audio import MODEL_RATE, Samples
 from emovox.inference.adaptation import Parts
-from emovox.inference.log_ratios import Voice
 from emovox.inference.recognizer import Recognizer
 from emovox.inference.results import significant
+from emovox.inference.running import Voice
 from emovox.inference.utterances import Event, Listener, Moment, Spoken, Utterance, adapted_to, describe
 
 

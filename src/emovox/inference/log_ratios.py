@@ -8,30 +8,20 @@ has one number a label, and the browser computes it likewise (`server/page/voice
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from emovox.errors import BundleError
-from emovox.inference.adaptation import (
-    CLIP_S,
-    HALF_LIFE_S,
-    Parts,
-    Reference,
-    RunningReference,
-    telling,
-    weighted_mean,
-)
-from emovox.inference.bundle import Bundle, Floats
+from emovox.inference.bundle import Floats
 
 SMALLEST_PROBABILITY = 1e-30
 """Below it float32 has fewer digits, and soon none."""
 
-LARGEST_WEIGHT_S = HALF_LIFE_S / math.log(2)
-"""What a running reference weighs after hours of speech, in seconds: no other one may weigh more."""
+UNTOLD = 0.9
+"""Where each emotion has so much of an equal share of probability or more, nothing is told: such a sound is no voice
+(`emovox.models.voice_gate`). It takes no part in a reference, and none is taken from it."""
+
+PRIOR_CLIPS = 4.0
+"""The mean of so many clips owes as much to the emotions in them as to whose voice it is, where that is a usual one."""
 
 Ratios = npt.NDArray[np.float64]
 
@@ -74,69 +64,41 @@ def measured_from(probabilities: npt.ArrayLike, reference: npt.ArrayLike) -> Flo
     return np.where(telling(probabilities)[:, None], moved, probabilities).astype(np.float32)
 
 
-def _logs(probabilities: npt.ArrayLike) -> Ratios:
-    return np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), SMALLEST_PROBABILITY))
+def trust(clips: float, ratios: npt.ArrayLike, spread: float | None) -> float:
+    """Tell how much of the mean of some clips is their voice's; the rest is chance: which emotions were in them.
 
-
-class Voice:
-    """What a stream knows of the voice that it hears: the running reference of its utterances, as log ratios.
+    Log ratios of the clips of a voice scatter around it with the variance `spread`, and so does the mean of n clips
+    with spread / n. Voices scatter with spread / `PRIOR_CLIPS`, or with more where the mean itself lies farther away.
+    So much of the mean is kept as is likeliest the voice's: few clips move a usual voice a little, and one of another
+    kind, or in another room, almost whole. (Empirical Bayes: Efron & Morris, 1973, after James & Stein, 1961.)
 
     Args:
-        bundle: the model.
-        start: the reference that the bundle's results are measured from already; where the voice starts from.
+        clips: how many, >= 0.
+        ratios: their mean log ratios, shape (labels,).
+        spread: `BundleMetadata.spread`; None where it is unknown, and every voice counts as a usual one.
 
-    Raises:
-        BundleError: ``cannot_adapt``.
+    Returns:
+        1 - 1 / max(1 + n / `PRIOR_CLIPS`, n |ratios|^2 / (spread (labels - 1))), between 0 and 1.
+
+    Example:
+        >>> trust(4, [0.1, -0.1], 1.0), trust(4, [2.0, -2.0], 1.0)
+        (0.5, 0.96875)
     """
+    row = np.asarray(ratios, dtype=np.float64)
+    surprise = 0.0 if not spread else float(row @ row) / (spread * (len(row) - 1))
+    return 1.0 - 1.0 / max(1.0 + clips / PRIOR_CLIPS, clips * surprise)
 
-    def __init__(self, bundle: Bundle, *, start: Reference | None = None) -> None:
-        bundle.require_adaptable()
-        if bundle.meta.neutral is None:
-            raise BundleError(
-                f"cannot adapt in streams: the model {bundle.identity} says nothing of its default reference",
-                code="cannot_adapt",
-                path=bundle.path,
-                remedy="Export it with this version of emovox, or use another model.",
-            )
-        self.labels = bundle.meta.labels
-        self._neutral = np.asarray(bundle.meta.neutral, dtype=np.float64)
-        self._running = RunningReference(len(self.labels))
-        if start is not None:  # what it heard lies at the reference, which is 0 here
-            weight_s = min(start.clips * CLIP_S, LARGEST_WEIGHT_S)
-            self._running.resume(np.zeros(len(self.labels)), weight_s=weight_s, seconds=start.seconds)
 
-    @property
-    def seconds(self) -> float:
-        """How much speech the reference holds; 0 leaves results unadapted."""
-        return self._running.seconds
+def telling(probabilities: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Say which rows of probabilities, shape (n, labels), tell anything at all, shape (n,); see `UNTOLD`.
 
-    def measure(self, parts: Parts) -> Floats:
-        """Give the adapted probabilities of some sound, shape (labels,)."""
-        return weighted_mean(measured_from(parts.probabilities, self._running.value), parts.weights)
+    Example:
+        >>> telling([[0.5, 0.3, 0.2], [0.34, 0.33, 0.33]]).tolist()
+        [True, False]
+    """
+    rows = np.asarray(probabilities)
+    return np.asarray(rows.min(axis=-1) < UNTOLD / rows.shape[-1])
 
-    def hear(self, parts: Parts, seconds: float) -> None:
-        """Take in an utterance, or what of it is a voice; `measure` it before, or it is measured from itself."""
-        kept = telling(parts.probabilities)
-        if kept.any():
-            ratios, weights = log_ratios(parts.probabilities[kept], self._neutral), parts.weights[kept]
-            seconds *= float(weights.sum() / parts.weights.sum())
-            self._running.update(np.average(ratios, axis=0, weights=weights), seconds)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give what is known as plain data for JSON, for `resume`."""
-        mean = {label: round(float(value), 6) for label, value in zip(self.labels, self._running.mean, strict=True)}
-        return {
-            "seconds": round(self.seconds, 3),
-            "weight_s": round(self._running.weight_s, 6),
-            "log_ratios": mean,
-        }
-
-    def resume(self, *, seconds: float, weight_s: float, log_ratios: Mapping[str, float]) -> None:
-        """Go on from what `to_dict` gave.
-
-        Raises:
-            KeyError: if it is of a model with other labels.
-            ParameterError: if a value makes no sense.
-        """
-        mean = [log_ratios[label] for label in self.labels]
-        self._running.resume(mean, weight_s=min(weight_s, LARGEST_WEIGHT_S), seconds=seconds)
+def _logs(probabilities: npt.ArrayLike) -> Ratios:
+    return np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), SMALLEST_PROBABILITY))

@@ -40,6 +40,8 @@ class BundleMetadata:
         temperature: calibration that the probabilities already contain (1 if none).
         neutral: probabilities of an embedding that is the default reference, softmax(b), one a label; None where a
             model cannot adapt, or has logits that are not linear in the embedding.
+        spread: variance of a voice's log ratios, which tells what few clips are worth (`emovox.inference.log_ratios`);
+            None where it is not known.
         created: ISO 8601, UTC.
         card: the model card, Markdown.
     """
@@ -57,6 +59,7 @@ class BundleMetadata:
     scores: Sequence[Mapping[str, Any]] = ()
     temperature: float = 1.0
     neutral: tuple[float, ...] | None = None
+    spread: float | None = None
     created: str = field(default_factory=_now)
     card: str = ""
 
@@ -78,6 +81,7 @@ class BundleMetadata:
             ("max_seconds must be positive or null", not (longest is None or _is_positive(longest, int, float))),
             ("temperature must be positive", not _is_positive(self.temperature, int, float)),
             ("neutral must hold a probability a label, 1 in all, or be null", not self._has_neutral_or_none()),
+            ("spread must be positive or null", not (self.spread is None or _is_positive(self.spread, int, float))),
             ("training must be an object", not isinstance(self.training, Mapping)),
             ("scores must be a list of objects", not all(isinstance(score, Mapping) for score in self.scores)),
         ]

@@ -166,7 +166,7 @@ class Recognizer:
                 logger.warning("passed over: %s", item.error)
             else:
                 heard.append(item)
-        reference = gather(heard, self.bundle.identity)
+        reference = gather(heard, self.bundle)
         if reference is None:
             raise AdaptationError(
                 "none of the recordings can be adapted to",

@@ -19,8 +19,8 @@ from emovox.inference.voice import VAD_RATE, Segmenter, Span
 
 if TYPE_CHECKING:
     from emovox.inference.adaptation import Parts
-    from emovox.inference.log_ratios import Voice
     from emovox.inference.recognizer import Recognizer
+    from emovox.inference.running import Voice
 
 INTERVAL_S = 0.25
 """Distance between two moments."""

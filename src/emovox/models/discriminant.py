@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -78,6 +79,20 @@ def fit_discriminant(
     covariance[np.diag_indices_from(covariance)] += shrinkage * level
     coef = cho_solve(cho_factor(covariance), means.T.astype(np.float64)).T
     return Discriminant(mean, coef / scale, -0.5 * np.einsum("ij,ij->i", coef, means))
+
+
+def add_discriminants(layers: Sequence[Discriminant], shares: Sequence[float]) -> Discriminant:
+    """Make one layer of layers that each read other columns of the same rows: their logits are weighted and added.
+
+    Args:
+        layers: in the order of their columns.
+        shares: weight of each one's logits.
+    """
+    return Discriminant(
+        np.concatenate([layer.mean for layer in layers]),
+        np.concatenate([share * layer.coef for layer, share in zip(layers, shares, strict=True)], axis=1),
+        np.sum([share * layer.intercept for layer, share in zip(layers, shares, strict=True)], axis=0),
+    )
 
 
 def speaker_offsets(

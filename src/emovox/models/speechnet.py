@@ -1,9 +1,9 @@
 """speechnet: a pretrained spectrogram network that works on voices it has never heard.
 
 Waveform -> log-mel spectrogram, quiet ends left out -> the first blocks of Whisper's encoder (frozen) -> mean over time
-of some blocks -> linear discriminant -> temperature -> less certainty where nobody speaks. The trunk stays as it was
-pretrained, so that a few thousand clips cannot bend it towards their speakers; what is learned is one linear layer,
-from each clip and augmented versions of it, each as it is and relative to its speaker.
+of some blocks, and of units inside them -> linear discriminants, added -> temperature -> less certainty where nobody
+speaks. The trunk stays as it was pretrained, so that a few thousand clips cannot bend it towards their speakers; what
+is learned is one linear layer, from each clip and augmented versions of it, each as it is and relative to its speaker.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from emovox.audio import Samples
 from emovox.errors import MissingExtraError, ModelError, ParameterError
-from emovox.models.discriminant import Discriminant, fit_discriminant
+from emovox.models.discriminant import Discriminant, add_discriminants, fit_discriminant
 from emovox.models.embeddings import EmbeddingCache
-from emovox.models.temperature import likeliest_temperature, softmax
+from emovox.models.temperature import likeliest_temperature, softmax, spread_of_voices
 from emovox.models.versions import Versions
 from emovox.models.voice_gate import LEAST, VoiceGate, fit_voice_gate
 
@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 MAX_SECONDS = 10.0
 """Longest clip in one call, about the longest that it was trained on; of longer recordings parts are averaged."""
 
+UNITS_SHRINKAGE, UNITS_SHARE = 0.5, 0.3
+"""Shrinkage of the discriminant that reads units, and the weight of its logits beside the one that reads blocks."""
+
 BACKGROUND_SOUNDS = 50
 """Sounds of each kind, of `emovox.models.background`, that are learned as what is no voice."""
 
@@ -51,9 +54,10 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weights: safetensors file with Whisper encoder weights.
         pooled_blocks: encoder blocks, counted from 1, whose mean over time is used; the trunk ends with the last of
             them.
+        units: of each block's GELU network, whose mean over time is used beside, >= 1.
         weight_bits: the trunk's weights are rounded to so many bits, in training as in the bundle; None for float32.
         views: augmented versions of each training clip that are learned beside it, >= 0.
-        shrinkage: of the discriminant's covariance, above 0 and at most 1.
+        shrinkage: of the covariance of the discriminant that reads blocks, above 0 and at most 1.
         cache_dir: where embeddings are kept between runs; None keeps them nowhere. The default is the user's cache.
         progress: called with (clips done, clips in all) while embedding.
         random_state: seed of the augmentation.
@@ -61,12 +65,14 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         classes_: emotions, sorted.
         temperature_: by which logits are divided; from held-out training speakers, 1.0 where none can be held out.
+        spread_: how far the calibrated logits of a voice lie apart (`spread_of_voices`), from the same speakers; None
+            where none can be held out.
         layer_: the linear layer. Its `mean` is taken from every embedding, and is the default reference.
         gate_: tells how far a clip is a voice.
         pretrained_: where the trunk's weights come from, and their licence.
     """
 
-    recipe = "4"
+    recipe = "5"
     """Raised whenever the same data give another model."""
 
     def __init__(
@@ -74,6 +80,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         weights: str | os.PathLike[str] | None = None,
         pooled_blocks: Sequence[int] = (2, 3),
+        units: int = 512,
         weight_bits: int | None = 8,
         views: int = 4,
         shrinkage: float = 0.25,
@@ -83,6 +90,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.weights = weights
         self.pooled_blocks = pooled_blocks
+        self.units = units
         self.weight_bits = weight_bits
         self.views = views
         self.shrinkage = shrinkage
@@ -108,18 +116,18 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             corpora: corpus of each clip, shape (n,). Emotions count alike in each corpus, and corpora alike.
         """
         targets, speakers, origins = self._check(X, y, groups, corpora)
-        self.trunk_: torch.nn.Module = self._build_trunk()
+        self.trunk_: Trunk = self._build_trunk()
         versions = Versions(X, speakers=speakers, random_state=self.random_state)
         every = range(self.views + 1)
         embedded = np.stack([self._embed(versions, view=view, of=len(every)) for view in every], axis=1)
         weight = balance(targets, origins)
-        self.temperature_ = self._find_temperature(embedded, targets, speakers, weight)
+        self.temperature_, self.spread_ = self._hear_others(embedded, targets, speakers, weight)
         self.layer_ = self._fit_layer(embedded, targets, speakers, weight)
         self.gate_ = self._fit_gate(embedded, targets, weight)
         return self
 
     def embed(self, X: Sequence[Samples]) -> Floats:
-        """Give the pooled hidden states relative to the training clips' mean, shape (n, width * pooled blocks)."""
+        """Give the pooled blocks, then the pooled units, relative to the training clips' mean, shape (n, size)."""
         check_is_fitted(self)
         return np.asarray(self._embed(Versions(X)) - self.layer_.mean)
 
@@ -216,8 +224,8 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 remedy="Give a safetensors file of openai/whisper-base with --set weights=FILE.",
             )
         blocks = list(self.pooled_blocks)
-        if not blocks or min(blocks) < 1 or self.views < 0:
-            raise ParameterError("pooled_blocks counts from 1 and names at least one; views is at least 0")
+        if not blocks or min(blocks) < 1 or self.units < 1 or self.views < 0:
+            raise ParameterError("pooled_blocks counts from 1 and names at least one; units at least 1, views 0")
         try:
             from emovox.models.whisper import describe_weights
         except ModuleNotFoundError as error:
@@ -236,14 +244,13 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         import torch
 
         from emovox.models.threads import in_threads
-        from emovox.models.whisper import pool
 
         cache = self._cache()
 
         def compute(row: int) -> npt.NDArray[np.float32]:
             with torch.inference_mode():
-                states, kept = self.trunk_(torch.from_numpy(versions.sound(view, row))[None])
-                pooled: npt.NDArray[np.float32] = pool(states, kept, self.pooled_blocks)[0].numpy()
+                heard = self.trunk_(torch.from_numpy(versions.sound(view, row))[None])
+                pooled: npt.NDArray[np.float32] = heard.pool(self.pooled_blocks, self.units)[0].numpy()
             return pooled
 
         def embed(row: int) -> npt.NDArray[np.float32]:
@@ -258,7 +265,8 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _cache(self) -> EmbeddingCache:
         from emovox.models.whisper import digest
 
-        key = f"speechnet/{digest(self.trunk_.state_dict())}/{','.join(map(str, self.pooled_blocks))}/"
+        blocks = ",".join(map(str, self.pooled_blocks))
+        key = f"speechnet/{digest(self.trunk_.state_dict())}/{blocks}/{self.units}/"
         return EmbeddingCache(self.cache_dir, key=key)
 
     def _fit_layer(
@@ -268,13 +276,26 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clips, views, size = embedded.shape
         numbers = np.searchsorted(self.classes_, targets)
         voices = None if speakers is None else np.unique(speakers, return_inverse=True)[1].reshape(clips)
-        return fit_discriminant(
-            embedded.reshape(-1, size),
-            np.repeat(numbers, views),
-            _of_views(weight, views),
-            speakers=None if voices is None or not voices.any() else np.repeat(voices, views),
-            shrinkage=self.shrinkage,
-        )
+        rows, parts = embedded.reshape(-1, size), self._parts(size)
+        layers = [
+            fit_discriminant(
+                rows[:, columns],
+                np.repeat(numbers, views),
+                _of_views(weight, views),
+                speakers=None if voices is None or not voices.any() else np.repeat(voices, views),
+                shrinkage=shrinkage,
+            )
+            for columns, shrinkage, _ in parts
+        ]
+        return add_discriminants(layers, [share for _, _, share in parts])
+
+    def _parts(self, size: int) -> list[tuple[slice, float, float]]:
+        """Give the columns of an embedding that a discriminant each reads, its shrinkage, and its logits' weight.
+
+        Apart, the many units cannot drown what the blocks say, which holds in other languages, too.
+        """
+        blocks = self.trunk_.width * len(self.pooled_blocks)
+        return [(slice(0, blocks), self.shrinkage, 1.0), (slice(blocks, size), UNITS_SHRINKAGE, UNITS_SHARE)]
 
     def _fit_gate(self, embedded: Floats, targets: npt.NDArray[Any], weight: Floats) -> VoiceGate:
         """Fit on (clips, views, size) and on sounds that are no voices; it measures what `embed` gives."""
@@ -289,10 +310,10 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             background - self.layer_.mean,
         )
 
-    def _find_temperature(
+    def _hear_others(
         self, embedded: Floats, targets: npt.NDArray[Any], speakers: npt.NDArray[Any] | None, weight: Floats
-    ) -> float:
-        """Find the temperature by speakers that are held out in turn; 1.0 where that cannot be."""
+    ) -> tuple[float, float | None]:
+        """Find `temperature_` and `spread_` by speakers that are held out in turn."""
         logits = np.zeros((len(targets), len(self.classes_)))
         tested = np.zeros(len(targets), dtype=bool)
         if speakers is not None:
@@ -302,9 +323,10 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 tested[test] = True
         if speakers is None or not tested.any():
             logger.warning("no speaker can be held out to find a temperature: the model will be too sure of itself")
-            return 1.0
+            return 1.0, None
         truth = np.searchsorted(self.classes_, targets)
-        return likeliest_temperature(logits[tested], truth[tested], speakers[tested])
+        temperature = likeliest_temperature(logits[tested], truth[tested], speakers[tested])
+        return temperature, spread_of_voices(logits[tested] / temperature, speakers[tested])
 
     def _speaker_folds(
         self, targets: npt.NDArray[Any], speakers: npt.NDArray[Any]
@@ -344,8 +366,6 @@ def _whole_network(model: SpeechNet) -> torch.nn.Module:
     import torch
     from torch import nn
 
-    from emovox.models.whisper import pool
-
     class Network(nn.Module):
         mean: torch.Tensor
 
@@ -363,8 +383,7 @@ def _whole_network(model: SpeechNet) -> torch.nn.Module:
             self.gate.bias.data = torch.tensor([intercept], dtype=torch.float32)
 
         def forward(self, waveform: torch.Tensor, reference: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            states, kept = self.trunk(waveform)
-            embedding = pool(states, kept, model.pooled_blocks) - self.mean
+            embedding = self.trunk(waveform).pool(model.pooled_blocks, model.units) - self.mean
             told = torch.softmax(self.head(embedding - reference), dim=1)
             voice = self.gate(embedding).clamp(LEAST, 1.0)
             return voice * told + (1 - voice) / told.shape[1], embedding

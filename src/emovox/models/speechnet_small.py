@@ -25,10 +25,10 @@ class SmallSpeechNet(SpeechNet):
         views, shrinkage, cache_dir, progress, random_state: as of `SpeechNet`.
 
     Attributes:
-        classes_, temperature_, layer_, gate_, pretrained_: as of `SpeechNet`.
+        classes_, temperature_, spread_, layer_, gate_, pretrained_: as of `SpeechNet`.
     """
 
-    recipe = "2"
+    recipe = "3"
 
     def __init__(
         self,
@@ -44,13 +44,16 @@ class SmallSpeechNet(SpeechNet):
         super().__init__(
             weights=weights,
             pooled_blocks=(1,),
+            units=units,
             views=views,
             shrinkage=shrinkage,
             cache_dir=cache_dir,
             progress=progress,
             random_state=random_state,
         )
-        self.units = units
+
+    def _parts(self, size: int) -> list[tuple[slice, float, float]]:
+        return [(slice(0, size), self.shrinkage, 1.0)]
 
     def _load_trunk(self, weights: str | os.PathLike[str]) -> SmallTrunk:
         from emovox.models.whisper import load_small_trunk

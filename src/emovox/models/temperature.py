@@ -1,4 +1,4 @@
-"""Make a model as sure of itself as it is right: one number by which its logits are divided."""
+"""What a model's logits of people whom it has not heard tell: how sure it may be, and how far one voice's lie apart."""
 
 from __future__ import annotations
 
@@ -45,6 +45,26 @@ def likeliest_temperature(logits: Floats, truth: npt.NDArray[np.intp], speakers:
     alike = 1.0 / clips[speaker.ravel()]
     losses = [_cross_entropy(logits / t, truth, alike) for t in candidates]
     return float(candidates[int(np.argmin(losses))])
+
+
+def spread_of_voices(logits: Floats, speakers: npt.NDArray[Any]) -> float:
+    """Tell how far the logits of one voice lie apart, speakers counting alike.
+
+    Args:
+        logits: shape (n, classes), calibrated, of clips that what gave them has not learned from.
+        speakers: of each clip, shape (n,); one of them has two clips or more.
+
+    Returns:
+        Mean variance of a speaker's centred logits per degree of freedom, of which there are classes - 1.
+
+    Example:
+        >>> spread_of_voices(np.array([[2.0, 0.0], [0.0, 2.0]]), np.array(["a", "a"]))
+        4.0
+    """
+    centred = logits - logits.mean(axis=1, keepdims=True)
+    own = [centred[speakers == speaker] for speaker in np.unique(speakers)]
+    total = [rows.var(axis=0, ddof=1).sum() for rows in own if len(rows) > 1]
+    return float(np.mean(total) / (logits.shape[1] - 1))
 
 
 def _cross_entropy(logits: Floats, truth: npt.NDArray[np.intp], weight: Floats) -> float:

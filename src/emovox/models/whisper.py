@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -107,11 +107,16 @@ class EncoderBlock(nn.Module):
         self.fc1 = nn.Linear(width, units)
         self.fc2 = nn.Linear(units, width)
 
-    def forward(self, hidden: Tensor, kept: Tensor) -> Tensor:
-        """Map (batch, steps, width) to the same shape; steps where `kept` (batch, steps) is 0 are not attended to."""
+    def forward(self, hidden: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (batch, steps, width) to the same shape; steps where `kept` (batch, steps) is 0 are not attended to.
+
+        Returns:
+            What the next block takes, and the activations of the GELU network, shape (batch, steps, units).
+        """
         hidden = self.attend(hidden, kept)
-        widened: Tensor = self.fc2(self.widen(hidden))
-        return hidden + widened
+        active = self.widen(hidden)
+        widened: Tensor = self.fc2(active)
+        return hidden + widened, active
 
     def attend(self, hidden: Tensor, kept: Tensor) -> Tensor:
         """Do the first half of the block: self-attention."""
@@ -131,8 +136,36 @@ class EncoderBlock(nn.Module):
         return functional.gelu(self.fc1(self.final_layer_norm(hidden)))
 
 
+class Activity(NamedTuple):
+    """What a trunk makes of clips; a step is 320 samples.
+
+    Attributes:
+        states: what each block gives, shape (batch, steps, width).
+        units: activations of each block's GELU network, shape (batch, steps, units).
+        kept: which steps count, as `sounding` gives it, shape (batch, steps).
+    """
+
+    states: list[Tensor]
+    units: list[Tensor]
+    kept: Tensor
+
+    def pool(self, blocks: Sequence[int], units: int) -> Tensor:
+        """Take means over the steps that count.
+
+        Args:
+            blocks: whose states are taken, counted from 1.
+            units: how many are taken of every block, the first ones.
+
+        Returns:
+            The states, then the units, side by side, shape (batch, width * chosen blocks + units * all blocks).
+        """
+        share = (self.kept / self.kept.sum(dim=1, keepdim=True))[:, :, None]
+        chosen = [self.states[block - 1] for block in blocks] + [active[:, :, :units] for active in self.units]
+        return torch.cat([(steps * share).sum(dim=1) for steps in chosen], dim=1)
+
+
 class Trunk(nn.Module):
-    """Waveform to the hidden states of every block.
+    """Waveform to the hidden states, and the active units, of every block.
 
     Args:
         width: model width, 512 for Whisper-base.
@@ -152,26 +185,23 @@ class Trunk(nn.Module):
         scale = -math.log(10_000) / (width // 2 - 1)
         self.register_buffer("frequencies", torch.exp(scale * torch.arange(width // 2)), persistent=False)
 
-    def forward(self, waveform: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Compute the hidden states.
+    def forward(self, waveform: Tensor) -> Activity:
+        """Hear clips.
 
         Args:
             waveform: shape (batch, samples), 320 samples or more.
-
-        Returns:
-            One tensor a block, each (batch, steps, width) with a step for 320 samples, and which steps count, as
-            `sounding` gives it.
         """
         return self.encode(self.front_end(waveform))
 
-    def encode(self, spectrogram: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Compute the hidden states of a spectrogram (batch, 80, frames); as `forward`."""
+    def encode(self, spectrogram: Tensor) -> Activity:
+        """Hear clips of which the spectrogram (batch, 80, frames) is given; as `forward`."""
         hidden, kept = self.begin(spectrogram)
-        states = []
+        states, units = [], []
         for layer in self.layers:
-            hidden = layer(hidden, kept)
+            hidden, active = layer(hidden, kept)
             states.append(hidden)
-        return states, kept
+            units.append(active)
+        return Activity(states, units, kept)
 
     def begin(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
         """Compute what the first block takes, shape (batch, steps, width), and which steps count."""
@@ -188,8 +218,8 @@ class Trunk(nn.Module):
 class SmallTrunk(Trunk):
     """The beginning of a trunk: its convolutions, the attention of its first block, and some units of the next layer.
 
-    Its one state is what attention gives, beside the activations of the first units of the block's GELU network. These
-    go without the layer that mixes them: where only their mean is read, linearly, it would add nothing but weights.
+    Its one state is what attention gives. The units go without the layer that mixes them: where only their mean is
+    read, linearly, it would add nothing but weights.
 
     Args:
         width, heads: as of `Trunk`.
@@ -202,12 +232,12 @@ class SmallTrunk(Trunk):
         del block.fc2
         self.layers.append(block)
 
-    def encode(self, spectrogram: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Compute the state, shape (batch, steps, width + units), of a spectrogram (batch, 80, frames)."""
+    def encode(self, spectrogram: Tensor) -> Activity:
+        """Hear clips of which the spectrogram (batch, 80, frames) is given."""
         hidden, kept = self.begin(spectrogram)
         block = cast("EncoderBlock", self.layers[0])
         hidden = block.attend(hidden, kept)
-        return [torch.cat([hidden, block.widen(hidden)], dim=2)], kept
+        return Activity([hidden], [block.widen(hidden)], kept)
 
 
 def load_small_trunk(source: str | os.PathLike[str], *, units: int = 512) -> SmallTrunk:
@@ -303,21 +333,6 @@ def round_matrices(network: nn.Module, *, bits: int = 8) -> None:
     for parameter in network.parameters():
         if parameter.ndim > 1:
             parameter.data = round_weights(parameter.data, bits=bits)
-
-
-def pool(states: Sequence[Tensor], kept: Tensor, blocks: Sequence[int]) -> Tensor:
-    """Take the mean over the steps that count of each chosen block, side by side.
-
-    Args:
-        states: of each block, shape (batch, steps, width).
-        kept: which steps count, shape (batch, steps).
-        blocks: which ones, counted from 1.
-
-    Returns:
-        Shape (batch, width * chosen blocks).
-    """
-    share = (kept / kept.sum(dim=1, keepdim=True))[:, :, None]
-    return torch.cat([(states[block - 1] * share).sum(dim=1) for block in blocks], dim=1)
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

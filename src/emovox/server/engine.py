@@ -68,6 +68,7 @@ class Model:
             "scores": [dict(score) for score in meta.scores],
             "max_seconds": meta.max_seconds,
             "neutral": None if meta.neutral is None else list(meta.neutral),
+            "spread": meta.spread,
             "size_bytes": self.bundle.size,
             "sha256": self.sha256,
             "url": f"/v1/models/{self.name}.onnx",

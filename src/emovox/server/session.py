@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from emovox.audio import Samples
 from emovox.inference.adaptation import Parts
 from emovox.inference.live import Update
-from emovox.inference.log_ratios import Voice
 from emovox.inference.pcm import BYTES_PER_SAMPLE, from_pcm16
 from emovox.inference.recognizer import Recognizer
+from emovox.inference.running import Voice
 from emovox.inference.utterances import INTERVAL_S, Event, Listener, Moment, Spoken, describe
 from emovox.server.problems import QueueFullError, RequestError
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from emovox.inference.bundle import Bundle
-from emovox.inference.log_ratios import Voice
+from emovox.inference.running import Voice
 from emovox.server.problems import RequestError
 
 VERSION = 1

@@ -46,14 +46,13 @@ export class Adapting {
 
   /** Measure all recordings from what they share, or show them as they were heard. */
   measureRecordings() {
-    const { labels, neutral } = this.model;
     const clips = this.recordings()
       .flatMap((recording) => recording.clips)
       .filter(({ probabilities }) => telling(probabilities));
-    const offered = neutral !== null && clips.length >= FEWEST_CLIPS;
+    const offered = this.model.neutral !== null && clips.length >= FEWEST_CLIPS;
     byId("adapt-files").hidden = byId("adapt-files-note").hidden = !offered;
     const wanted = offered && this.#toRecordings.checked;
-    const reference = wanted ? { voice: voiceOf(labels, neutral, clips), clips: clips.length } : null;
+    const reference = wanted ? { voice: voiceOf(this.model, clips), clips: clips.length } : null;
     for (const recording of this.recordings()) recording.measureFrom(reference);
   }
 }

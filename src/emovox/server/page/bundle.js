@@ -14,6 +14,7 @@ const VALUE = 2;
  * @property {number} sample_rate
  * @property {number | null} max_seconds
  * @property {number[] | null} [neutral]
+ * @property {number | null} [spread]
  */
 
 /**

@@ -89,7 +89,7 @@ function voice(adapt) {
     const remedy = "Use another model, or speak without adaptation.";
     throw new EmovoxError("The model cannot adapt.", { code: "cannot_adapt", remedy });
   }
-  return new Voice(recogniser.labels, recogniser.neutral, { reference: adapt === true ? null : adapt });
+  return new Voice(recogniser, { reference: adapt === true ? null : adapt });
 }
 
 /** Let messages come in; is "stop" among them? @param {number} id */

@@ -42,6 +42,7 @@ export class Recogniser {
     this.labels = description.labels;
     this.rate = description.sample_rate;
     this.neutral = description.neutral ?? null;
+    this.spread = description.spread ?? null;
     this.longest = description.max_seconds ?? LONGEST_S;
   }
 

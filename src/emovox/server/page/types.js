@@ -68,6 +68,7 @@
  * @property {Score[]} scores
  * @property {number | null} max_seconds
  * @property {number[] | null} neutral  what it says of the default reference; null where it cannot adapt
+ * @property {number | null} spread  variance of a voice's log ratios; null where it is not known
  * @property {number} size_bytes
  * @property {string} sha256
  * @property {string} url

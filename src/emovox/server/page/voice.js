@@ -3,9 +3,9 @@
 
 import { EmovoxError } from "./errors.js";
 
-/** Seconds of speech that count as one clip, and clips that the default reference weighs as much as. */
+/** Seconds of speech that count as one clip, and clips whose mean owes as much to the emotions in them as to a voice. */
 const CLIP_S = 3;
-const PRIOR_CLIPS = 1;
+const PRIOR_CLIPS = 4;
 
 /** Speech counts half after so many further seconds of speech. */
 const HALF_LIFE_S = 300;
@@ -18,19 +18,21 @@ const UNTOLD = 0.9;
 
 /** @import {Part, Reference} from "./types.js" */
 
+/** @typedef {{labels: string[], neutral: number[] | null, spread: number | null}} Adaptable  a model that can adapt */
+
 export class Voice {
   seconds = 0;
   #weight = 0;
   #sum;
 
   /**
-   * @param {string[]} labels
-   * @param {number[]} neutral what the model says of the default reference, a probability a label
+   * @param {Adaptable} model
    * @param {{reference?: Reference | null, halfLife?: number}} [options] reference: what an earlier one knew
    */
-  constructor(labels, neutral, { reference = null, halfLife = HALF_LIFE_S } = {}) {
+  constructor({ labels, neutral, spread }, { reference = null, halfLife = HALF_LIFE_S } = {}) {
     this.labels = labels;
-    this.neutral = neutral;
+    this.neutral = neutral ?? [];
+    this.spread = spread;
     this.halfLife = halfLife;
     this.#sum = new Float64Array(labels.length);
     if (!reference) return;
@@ -56,11 +58,11 @@ export class Voice {
    * @param {Part[]} parts
    */
   measure(parts) {
-    const clips = this.#weight / CLIP_S;
-    const share = this.#weight ? clips / (clips + PRIOR_CLIPS) / this.#weight : 0;
+    const known = this.#sum.map((value) => value / (this.#weight || 1));
+    const share = trust(this.#weight / CLIP_S, known, this.spread);
     const moved = parts.map(({ probabilities, weight }) => {
       if (!telling(probabilities)) return { probabilities, weight };
-      const logs = logarithms(probabilities).map((value, index) => value - this.#sum[index] * share);
+      const logs = logarithms(probabilities).map((value, index) => value - known[index] * share);
       const largest = Math.max(...logs);
       const exponents = logs.map((value) => Math.exp(value - largest));
       const all = exponents.reduce((sum, value) => sum + value, 0);
@@ -95,14 +97,25 @@ export class Voice {
 
 /**
  * What a set of clips tells of the voice in it, each as much as the others; none is forgotten.
- * @param {string[]} labels
- * @param {number[]} neutral
+ * @param {Adaptable} model
  * @param {Part[]} clips
  */
-export function voiceOf(labels, neutral, clips) {
-  const voice = new Voice(labels, neutral, { halfLife: Infinity });
+export function voiceOf(model, clips) {
+  const voice = new Voice(model, { halfLife: Infinity });
   for (const clip of clips) voice.hear([clip], CLIP_S);
   return voice;
+}
+
+/**
+ * How much of the mean of some clips is their voice's; see emovox.inference.log_ratios.
+ * @param {number} clips
+ * @param {ArrayLike<number>} ratios their mean log ratios
+ * @param {number | null} spread variance of a voice's log ratios
+ */
+function trust(clips, ratios, spread) {
+  const size = Array.from(ratios).reduce((sum, value) => sum + value * value, 0);
+  const surprise = spread ? size / (spread * (ratios.length - 1)) : 0;
+  return 1 - 1 / Math.max(1 + clips / PRIOR_CLIPS, clips * surprise);
 }
 
 /**
