@@ -15,8 +15,8 @@ well a model knows voices that it has heard.""",
 
 
 RECIPES = {
-    "speechnet": """The recipe of `emovox-base`, the packaged model (`speechnet`: frozen Whisper-base blocks, linear
-discriminant, four augmented views) is trained anew in every fold.""",
+    "speechnet": """The recipe of `emovox-base`, the packaged model (`speechnet`: frozen Whisper-base blocks and
+units inside them, two linear discriminants, four augmented views) is trained anew in every fold.""",
     "speechnet-small": """The recipe of `emovox-small`, the small packaged model (`speechnet-small`: Whisper-base's
 convolutions, the attention of its first block and 512 units behind it, frozen, in 4 and 8 bits; linear discriminant,
 four augmented views), is trained anew in every fold.""",
@@ -24,9 +24,9 @@ four augmented views), is trained anew in every fold.""",
 
 HISTORIES = {
     "speechnet": """**How the recipe was found.** In every fold the model is fitted to the training part alone. The
-recipe itself (which blocks, the mean without the standard deviation, quiet ends left out, how much the covariance is
-shrunk, cuts, babble and speed among the augmentations) was found by trying settings on these same corpora, with the
-first three tables in view. So these are figures of development; what the recipe does on a corpus that nobody has
+recipe itself (which blocks, and units beside them; the mean without the standard deviation; quiet ends left out; how
+much covariances are shrunk; cuts, babble and speed among the augmentations; how far few clips are trusted) was found by
+trying settings on these same corpora, with these tables in view. So these are figures of development; what the recipe does on a corpus that nobody has
 looked at, your own recordings will tell.""",
     "speechnet-small": """**How the recipe was found.** In every fold the model is fitted to the training part alone.
 That the first block, without the layer that mixes its units, is enough was seen on these same corpora, unadapted and
@@ -36,7 +36,7 @@ the first ones were taken. Discriminant and augmentation are those of `speechnet
 }
 
 
-WHOLE = ("unadapted", *(f"adapted with {count} unlabelled clips" for count in (8, 30, "all")))
+WHOLE = ("unadapted", *(f"adapted with {count} unlabelled clips" for count in (2, 8, 30, "all")))
 """Tests of whole clips, in the order of the columns."""
 
 
@@ -59,9 +59,8 @@ emotions that were tested, in per cent, with a 95 % interval from a bootstrap ov
 fewer than ten speakers, which makes it too narrow). ECE is the expected calibration error of the probabilities, in
 per cent; their temperature comes from speakers of the training data.
 
-**Unadapted** and **adapted** are different things. Adapted with n clips: from each embedding the mean of n other clips
-of the same speaker is taken, drawn anew for each tested clip, whose labels nobody looks at (`emovox adapt`). With all
-clips it is all of that speaker's, as `emovox predict --adapt auto` does.
+**Unadapted** and **adapted** are different things. Adapted with n clips: each embedding is measured from n other clips
+of the same speaker, drawn anew for each tested clip, whose labels nobody looks at (`emovox adapt`). With all clips it is all of that speaker's, as `emovox predict --adapt auto` does.
 
 {HISTORIES[model]}
 

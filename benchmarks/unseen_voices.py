@@ -47,7 +47,7 @@ SEED = 7
 ACTORS = ((1, 11, 20, 21), (4, 10, 12, 14), (8, 9, 19, 23), (3, 5, 7, 24), (2, 15, 16, 18), (6, 13, 17, 22))
 """The six folds in which RAVDESS is tested in the literature."""
 
-FEW = (8, 30)
+FEW = (2, 8, 30)
 CROPS_S = (0.5, 1.0, 2.0)
 CONDITIONS = ("babble-10db", "telephone", "white-10db", "reverb-600ms")
 

@@ -24,7 +24,7 @@ from emovox.audio import Samples
 from emovox.errors import MissingExtraError, ModelError, ParameterError
 from emovox.models.discriminant import Discriminant, add_discriminants, fit_discriminant
 from emovox.models.embeddings import EmbeddingCache
-from emovox.models.temperature import likeliest_temperature, softmax, spread_of_voices
+from emovox.models.temperature import softmax, spread_of_voices, typical_temperature
 from emovox.models.versions import Versions
 from emovox.models.voice_gate import LEAST, VoiceGate, fit_voice_gate
 
@@ -325,13 +325,13 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             logger.warning("no speaker can be held out to find a temperature: the model will be too sure of itself")
             return 1.0, None
         truth = np.searchsorted(self.classes_, targets)
-        temperature = likeliest_temperature(logits[tested], truth[tested], speakers[tested])
+        temperature = typical_temperature(logits[tested], truth[tested], speakers[tested])
         return temperature, spread_of_voices(logits[tested] / temperature, speakers[tested])
 
     def _speaker_folds(
         self, targets: npt.NDArray[Any], speakers: npt.NDArray[Any]
     ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-        """Divide clips into folds of speakers, three at most; folds whose training part lacks an emotion are left out.
+        """Divide clips into folds of speakers, five at most; folds whose training part lacks an emotion are left out.
 
         Yields:
             Rows to train on, rows to test.
@@ -339,7 +339,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(np.unique(speakers)) < 2:
             return
         # Shuffled, folds are even in speakers; unshuffled in clips, so that one would hold out all the small speakers.
-        folds = GroupKFold(min(3, len(np.unique(speakers))), shuffle=True, random_state=self.random_state)
+        folds = GroupKFold(min(5, len(np.unique(speakers))), shuffle=True, random_state=self.random_state)
         for train, test in folds.split(targets, targets, speakers):
             if len(np.unique(targets[train])) == len(self.classes_):
                 yield train, test
