@@ -266,6 +266,8 @@ def test_real_recordings_from_folder_to_bundle(
         (("train", "svc", "-c", "{corpus}", "-o", "x.onnx", "--set", "nonsense"), "cannot read the parameter"),
         (("train", "svc", "-c", "{corpus}", "-o", "x.onnx", "--set", "nonsense=1"), "unexpected keyword"),
         (("train", "svc", "-c", "{corpus}", "-o", "x.onnx", "-p", "guess"), "cannot be measured by 'guess'"),
+        (("train", "svc", "-c", "{corpus}", "-o", "x.txt"), "x.txt must end in .onnx"),
+        (("export", "none", "-o", "x", "--name", "a"), "x must end in .onnx"),
         (("report", "none"), "holds no results"),
         (("export", "none", "-o", "x.onnx", "--name", "a"), "no such bundle"),
         (("export", "{corpus}", "-o", "x.onnx"), "not the folder of a network's training"),

@@ -19,9 +19,18 @@ MEASURED_BY_DEFAULT = "classical"
 """Family whose scores are measured unless told otherwise; the others take many times as long."""
 
 
+def _is_bundle_name(path: Path) -> Path:
+    if path.suffix.lower() != ".onnx":
+        raise typer.BadParameter(f"{path} must end in .onnx")
+    return path
+
+
+BundleOption = Annotated[Path, typer.Option("--out", "-o", help="Bundle to write (.onnx).", callback=_is_bundle_name)]
+
+
 def train(
     model: Annotated[str, typer.Argument(help="Name in the catalogue: `emovox models list`.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Bundle to write (.onnx).")],
+    out: BundleOption,
     manifest: rows.ManifestOption = None,
     corpora: rows.CorporaOption = None,
     parameters: rows.SetOption = None,
@@ -96,7 +105,7 @@ def export(
             metavar="SOURCE", help="Folder of a network's training (.run), or a bundle.", show_default=False
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Bundle to write (.onnx).")],
+    out: BundleOption,
     name: Annotated[str | None, typer.Option("--name", help="New name of the model.")] = None,
     version: Annotated[str | None, typer.Option("--model-version", help="New version of the model.")] = None,
     licence: Annotated[str | None, typer.Option("--licence", help="New licence of the model.")] = None,
