@@ -26,8 +26,8 @@ HISTORIES = {
     "speechnet": """**How the recipe was found.** In every fold the model is fitted to the training part alone. The
 recipe itself (which blocks, and units beside them; the mean without the standard deviation; quiet ends left out; how
 much covariances are shrunk; cuts, babble and speed among the augmentations; how far few clips are trusted) was found by
-trying settings on these same corpora, with these tables in view. So these are figures of development; what the recipe does on a corpus that nobody has
-looked at, your own recordings will tell.""",
+trying settings on these same corpora, with these tables in view. So these are figures of development; what the recipe
+does on a corpus that nobody has looked at, your own recordings will tell.""",
     "speechnet-small": """**How the recipe was found.** In every fold the model is fitted to the training part alone.
 That the first block, without the layer that mixes its units, is enough was seen on these same corpora, unadapted and
 adapted, and so was that five bits are as good as eight and four nearly so; which units are kept made no difference, and
@@ -60,7 +60,8 @@ fewer than ten speakers, which makes it too narrow). ECE is the expected calibra
 per cent; their temperature comes from speakers of the training data.
 
 **Unadapted** and **adapted** are different things. Adapted with n clips: each embedding is measured from n other clips
-of the same speaker, drawn anew for each tested clip, whose labels nobody looks at (`emovox adapt`). With all clips it is all of that speaker's, as `emovox predict --adapt auto` does.
+of the same speaker, drawn anew for each tested clip, whose labels nobody looks at (`emovox adapt`). With all clips it
+is all of that speaker's, as `emovox predict --adapt auto` does.
 
 {HISTORIES[model]}
 
