@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.preprocessing import StandardScaler
 
-from emovox.models.discriminant import fit_discriminant, speaker_offsets
+from emovox.models.discriminant import add_discriminants, fit_discriminant, speaker_offsets
 
 
 def voices(seed: int, *, offset: float = 4.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -90,3 +90,12 @@ def test_shrunk_wholly_it_compares_distances() -> None:
     means = np.stack([scaled[classes == one].mean(axis=0) for one in range(3)])
     nearest = np.square(scaled[:, None] - means).sum(axis=2).argmin(axis=1)
     assert (layer.logits(rows).argmax(axis=1) == nearest).mean() > 0.99
+
+
+@given(st.integers(0, 10_000), st.floats(0, 2), st.floats(0, 2))
+def test_added_layers_add_their_logits(seed: int, first: float, second: float) -> None:
+    rows, classes, speakers = voices(seed)
+    parts = (rows[:, :5], rows[:, 5:])
+    layers = [fit_discriminant(part, classes, np.ones(len(rows)), speakers=speakers) for part in parts]
+    expected = first * layers[0].logits(parts[0]) + second * layers[1].logits(parts[1])
+    np.testing.assert_allclose(add_discriminants(layers, (first, second)).logits(rows), expected, rtol=1e-6, atol=1e-8)

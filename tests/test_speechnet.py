@@ -76,6 +76,8 @@ def test_wrong_arguments_are_refused(model: SpeechNet, clips: Clips) -> None:
         clone(model).fit(sounds, ["sad"] * 24)
     with pytest.raises(ParameterError, match="pooled_blocks"):
         clone(model).set_params(pooled_blocks=()).fit(sounds, emotions)
+    with pytest.raises(ParameterError, match="units at least 1"):
+        clone(model).set_params(units=0).fit(sounds, emotions)
 
 
 def test_graph_gives_the_same_probabilities(model: SpeechNet, voice: np.ndarray) -> None:
@@ -105,13 +107,23 @@ def test_adaptation_takes_away_what_all_clips_share(model: SpeechNet, clips: Cli
     assert (model.classes_[centred.argmax(axis=1)] == emotions).all()
 
 
+def test_units_are_read_beside_the_blocks_and_apart(model: SpeechNet, clips: Clips) -> None:
+    sounds, emotions, speakers = clips
+    assert len(model.layer_.mean) == 2 * 64 + 2 * 256
+    few = clone(model).set_params(units=3).fit(sounds, emotions, groups=speakers)
+    assert len(few.layer_.mean) == 2 * 64 + 2 * 3
+    np.testing.assert_allclose(few.layer_.coef[:, :128], model.layer_.coef[:, :128], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(few.embed(sounds)[:, 128:131], model.embed(sounds)[:, 128:131], atol=1e-5)
+
+
 def test_a_temperature_that_cannot_be_found_is_told(
     model: SpeechNet, clips: Clips, caplog: pytest.LogCaptureFixture
 ) -> None:
     sounds, emotions, speakers = clips
     for groups in (None, np.full(len(sounds), "the only one")):
         caplog.clear()
-        assert clone(model).fit(sounds, emotions, groups=groups).temperature_ == 1.0
+        fitted = clone(model).fit(sounds, emotions, groups=groups)
+        assert (fitted.temperature_, fitted.spread_) == (1.0, None)
         assert "too sure" in caplog.text
     caplog.clear()
     assert clone(model).fit(sounds, emotions, groups=speakers).temperature_ != 1.0
