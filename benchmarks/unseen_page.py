@@ -25,14 +25,14 @@ four augmented views), is trained anew in every fold.""",
 HISTORIES = {
     "speechnet": """**How the recipe was found.** In every fold the model is fitted to the training part alone. The
 recipe itself (which blocks, and units beside them; the mean without the standard deviation; quiet ends left out; how
-much covariances are shrunk; cuts, babble and speed among the augmentations; how far few clips are trusted) was found by
-trying settings on these same corpora, with these tables in view. So these are figures of development; what the recipe
-does on a corpus that nobody has looked at, your own recordings will tell.""",
+much covariances are shrunk; cuts, babble and speed among the augmentations; whose temperature is taken; how far few
+clips are trusted) was found by trying settings on these same corpora, with these tables in view. So these are figures
+of development; what the recipe does on a corpus that nobody has looked at, your own recordings will tell.""",
     "speechnet-small": """**How the recipe was found.** In every fold the model is fitted to the training part alone.
 That the first block, without the layer that mixes its units, is enough was seen on these same corpora, unadapted and
 adapted, and so was that five bits are as good as eight and four nearly so; which units are kept made no difference, and
-the first ones were taken. Discriminant and augmentation are those of `speechnet`
-([unseen_voices.md](unseen_voices.md)). So these are figures of development, too.""",
+the first ones were taken. Discriminant, augmentation, temperature and how far few clips are trusted are as in
+`speechnet` ([unseen_voices.md](unseen_voices.md)). So these are figures of development, too.""",
 }
 
 
@@ -77,13 +77,14 @@ def _section(part: dict[str, Any], remark: str) -> str:
         lines += [remark, ""]
     shown = folds if len(folds) <= 7 else ["all"]
     head = ["tested", "clips", "speakers", *whole, "ECE unadapted"]
-    if len(whole) > 1:
+    calibrated = [name for name in ("unadapted", "adapted with 8 unlabelled clips") if name in tests]
+    if len(calibrated) > 1:
         head.append("ECE adapted with 8")
     lines += [_row(head), _row(["---"] * len(head))]
     for fold in shown:
         first = tests["unadapted"][fold]
         cells = [_uar(tests[name][fold]) for name in whole]
-        calibration = [f"{100 * tests[name][fold]['ece']:.1f}" for name in whole[:2]]
+        calibration = [f"{100 * tests[name][fold]['ece']:.1f}" for name in calibrated]
         name = "**all together**" if fold == "all" else fold
         lines.append(_row([name, f"{first['clips']:,}", first["speakers"], *cells, *calibration]))
     changed = sorted(name for name in tests if name not in WHOLE)

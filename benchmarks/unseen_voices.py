@@ -139,13 +139,14 @@ def references(model: SpeechNet, embedded: Any, ratios: Any, speakers: Any, coun
         count: None for all.
     """
     random = np.random.default_rng(SEED)
-    found = np.empty_like(embedded)
+    found = np.zeros_like(embedded)
     for speaker in np.unique(speakers):
         own = np.flatnonzero(speakers == speaker)
         for row in own:
             heard = own if count is None else random.permutation(own[own != row])[:count]
-            share = trust(len(heard), ratios[heard].mean(axis=0), model.spread_)
-            found[row] = share * embedded[heard].mean(axis=0)
+            if len(heard):
+                share = trust(len(heard), ratios[heard].mean(axis=0), model.spread_)
+                found[row] = share * embedded[heard].mean(axis=0)
     return found
 
 

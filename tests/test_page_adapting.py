@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from adaptable import AdaptableModel, write_adaptable_bundle
+from adaptable import AdaptableModel, adaptable_bytes, write_adaptable_bundle
 from browser import Watched, browser, choose_files, playwright
 
 pytest.importorskip("playwright.sync_api")
@@ -147,8 +147,9 @@ def test_both_modes_adapt_as_the_command_does(watched: Watched, model: Path, tal
         assert one["adapted_s"] >= seconds - 0.01
 
 
-def test_the_browser_knows_a_voice_as_python_does(watched: Watched, model: Path) -> None:
-    bundle = Bundle.load(model, threads=1)
+@pytest.mark.parametrize("spread", [None, 0.3, 3.0, 30.0])
+def test_the_browser_knows_a_voice_as_python_does(watched: Watched, spread: float | None) -> None:
+    bundle = Bundle(adaptable_bytes(spread=spread), threads=1)
     random = np.random.default_rng(0)
     heard = random.dirichlet(np.ones(7), size=(6, 3)).astype(np.float32)
     heard[1, 0] = heard[3] = heard[5, 2] = 1 / 7  # no voice

@@ -21,9 +21,10 @@ from speechnet_files import Clips, tiny_whisper, tones
 from emovox.audio import load
 from emovox.errors import ModelError, ParameterError
 from emovox.models.augment import Augmenter, add_at_snr
+from emovox.models.discriminant import fit_discriminant
 from emovox.models.embeddings import EmbeddingCache
 from emovox.models.packing import pack_fourier_basis, pack_weights
-from emovox.models.speechnet import SpeechNet
+from emovox.models.speechnet import UNITS_SHARE, UNITS_SHRINKAGE, SpeechNet, balance
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def model(clips: Clips, tmp_path_factory: pytest.TempPathFactory) -> SpeechNet:
     weights = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     tiny_whisper(weights)
     sounds, emotions, speakers = clips
-    return SpeechNet(weights=weights, pooled_blocks=(1, 2), views=0, cache_dir=None).fit(
+    return SpeechNet(weights=weights, pooled_blocks=(1, 2), units=256, views=0, cache_dir=None).fit(
         sounds, emotions, groups=speakers
     )
 
@@ -78,6 +79,8 @@ def test_wrong_arguments_are_refused(model: SpeechNet, clips: Clips) -> None:
         clone(model).set_params(pooled_blocks=()).fit(sounds, emotions)
     with pytest.raises(ParameterError, match="units at least 1"):
         clone(model).set_params(units=0).fit(sounds, emotions)
+    with pytest.raises(ModelError, match="256 units a block, 257 are wanted"):
+        clone(model).set_params(units=257).fit(sounds, emotions)
 
 
 def test_graph_gives_the_same_probabilities(model: SpeechNet, voice: np.ndarray) -> None:
@@ -113,6 +116,11 @@ def test_units_are_read_beside_the_blocks_and_apart(model: SpeechNet, clips: Cli
     few = clone(model).set_params(units=3).fit(sounds, emotions, groups=speakers)
     assert len(few.layer_.mean) == 2 * 64 + 2 * 3
     np.testing.assert_allclose(few.layer_.coef[:, :128], model.layer_.coef[:, :128], rtol=1e-4, atol=1e-6)
+    numbers = np.searchsorted(few.classes_, emotions)
+    voices = np.unique(speakers, return_inverse=True)[1]
+    units = few.embed(sounds)[:, 128:] + few.layer_.mean[128:]
+    alone = fit_discriminant(units, numbers, balance(emotions, None), speakers=voices, shrinkage=UNITS_SHRINKAGE)
+    np.testing.assert_allclose(few.layer_.coef[:, 128:], UNITS_SHARE * alone.coef, rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(few.embed(sounds)[:, 128:131], model.embed(sounds)[:, 128:131], atol=1e-5)
 
 

@@ -55,3 +55,22 @@ def test_the_spread_is_that_of_single_clips_not_of_voices(scale: float, seed: in
     assert found == pytest.approx(scale**2, rel=0.12)
     alone = np.concatenate([logits, logits[:1] + 500])
     assert spread_of_voices(alone, np.append(speakers, 99)) == pytest.approx(found)
+
+
+@pytest.mark.parametrize("clips", [1, 2, 3])
+def test_speakers_of_few_clips_are_heard_together(clips: int) -> None:
+    """Alone each of them would be understood always or never, and the median one always."""
+    logits, truth, _ = said(1, times=2.0, seed=3)
+    speakers = np.arange(400) // clips
+    found = typical_temperature(logits, truth, speakers)
+    assert found == pytest.approx(typical_temperature(logits, truth, np.zeros(400)), rel=0.05)
+    # Beside three who can vote they have none.
+    many = [np.concatenate(pair) for pair in zip((logits, truth, speakers), said(3, times=5.0, seed=4), strict=True)]
+    many[2][400:] += 1_000
+    assert typical_temperature(*many) == pytest.approx(5.0, rel=0.2)
+
+
+def test_a_spread_that_nobody_shows_is_not_known() -> None:
+    logits = np.random.default_rng(0).normal(size=(4, 3))
+    assert spread_of_voices(logits, np.arange(4)) is None
+    assert spread_of_voices(np.repeat(logits, 2, axis=0), np.arange(8) // 2) is None

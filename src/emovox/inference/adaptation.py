@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from emovox._files import replacing
 from emovox.errors import AdaptationError, EmovoxError, ParameterError
 from emovox.inference.bundle import Bundle, Floats, Identity
 from emovox.inference.log_ratios import Ratios, log_ratios, telling, trust
+from emovox.inference.metadata import BundleMetadata
 
 ENOUGH_CLIPS = 8
 """So many clips give most of the gain."""
@@ -236,23 +237,40 @@ def gather(heard: Sequence[Heard], bundle: Bundle, *, at_least: int = 1) -> Refe
     Returns:
         None if there are fewer.
     """
+    known = weigh(heard, bundle.meta)
+    if known.clips < max(1, at_least):
+        return None
+    mean = np.concatenate([item.embeddings for item in known.used]).mean(axis=0, dtype=np.float64)
+    seconds = math.fsum(item.duration_s for item in known.used)
+    return Reference(embedding=known.share * mean, clips=known.clips, seconds=seconds, model=bundle.identity)
+
+
+class Weighed(NamedTuple):
+    """What is known of a voice from some recordings.
+
+    Attributes:
+        used: recordings that take part. clips: how many these are, parts of long ones counted alike.
+        ratios: their mean log ratios, shape (labels,); None where there are none, or the model tells no `neutral`.
+        share: how much of a mean is trusted, see `trust`.
+    """
+
+    used: list[Heard]
+    clips: int
+    ratios: Ratios | None
+    share: float
+
+
+def weigh(heard: Sequence[Heard], meta: BundleMetadata) -> Weighed:
+    """Tell how much of the mean of some recordings is their voice's."""
     used = worth_adapting_to(heard)
-    clips = sum(len(item.embeddings) for item in used)
-    if clips < max(1, at_least):
-        return None
-    mean = np.concatenate([item.embeddings for item in used]).mean(axis=0, dtype=np.float64)
-    ratios = mean_ratios(used, bundle.meta.neutral)
-    share = trust(clips, np.zeros(len(bundle.meta.labels)) if ratios is None else ratios, bundle.meta.spread)
-    seconds = math.fsum(item.duration_s for item in used)
-    return Reference(embedding=share * mean, clips=clips, seconds=seconds, model=bundle.identity)
-
-
-def mean_ratios(heard: Sequence[Heard], neutral: npt.ArrayLike | None) -> Ratios | None:
-    """Give the mean log ratios of recordings, shape (labels,); None where the model tells no `neutral`."""
-    if neutral is None:
-        return None
-    rows = np.concatenate([item.probabilities for item in heard])
-    return np.asarray(log_ratios(rows, neutral).mean(axis=0))
+    clips = sum(len(item.probabilities) for item in used)
+    ratios = None
+    if used and meta.neutral is not None:
+        rows = np.concatenate([item.probabilities for item in used])
+        ratios = np.asarray(log_ratios(rows, meta.neutral).mean(axis=0))
+    return Weighed(
+        used, clips, ratios, trust(clips, np.zeros(len(meta.labels)) if ratios is None else ratios, meta.spread)
+    )
 
 
 def worth_adapting_to(heard: Sequence[Heard]) -> list[Heard]:

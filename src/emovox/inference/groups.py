@@ -12,9 +12,9 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from emovox.errors import ParameterError
-from emovox.inference.adaptation import Heard, gather, mean_ratios, weighted_mean, worth_adapting_to
+from emovox.inference.adaptation import Heard, gather, weigh, weighted_mean
 from emovox.inference.bundle import Floats
-from emovox.inference.log_ratios import SMALLEST_PROBABILITY, Ratios, measured_from, trust
+from emovox.inference.log_ratios import SMALLEST_PROBABILITY, Ratios, measured_from
 from emovox.inference.metadata import BundleMetadata
 from emovox.inference.recognizer import Recognizer
 from emovox.inference.recordings import Recording, expand
@@ -139,11 +139,10 @@ def group_ratios(group: Sequence[Heard], meta: BundleMetadata) -> Ratios | None:
         None where the model does not say that it is linear (`BundleMetadata.neutral`), or is so sure that float32 lost
         small probabilities.
     """
-    used = worth_adapting_to(group)
-    mean = mean_ratios(used, meta.neutral)
-    if mean is None or min(heard.probabilities.min() for heard in used) < SMALLEST_PROBABILITY:
+    known = weigh(group, meta)
+    if known.ratios is None or min(heard.probabilities.min() for heard in known.used) < SMALLEST_PROBABILITY:
         return None
-    return trust(sum(len(heard.probabilities) for heard in used), mean, meta.spread) * mean
+    return known.share * known.ratios
 
 
 def adapted(probabilities: Floats, ratios: Ratios) -> Floats | None:

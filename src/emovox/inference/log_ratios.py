@@ -69,8 +69,8 @@ def trust(clips: float, ratios: npt.ArrayLike, spread: float | None) -> float:
 
     Log ratios of the clips of a voice scatter around it with the variance `spread`, and so does the mean of n clips
     with spread / n. Voices scatter with spread / `PRIOR_CLIPS`, or with more where the mean itself lies farther away.
-    So much of the mean is kept as is likeliest the voice's: few clips move a usual voice a little, and one of another
-    kind, or in another room, almost whole. (Empirical Bayes: Efron & Morris, 1973, after James & Stein, 1961.)
+    So much of the mean is kept as is likeliest the voice's: few clips move a usual voice a little, most often, and one
+    of another kind, or in another room, almost whole. Empirical Bayes: Efron & Morris, 1973, after James & Stein, 1961.
 
     Args:
         clips: how many, >= 0.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -142,4 +143,4 @@ def _are_labels(labels: object) -> bool:
 
 
 def _is_positive(value: object, *kinds: type) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool) and 0 < cast(float, value) < float("inf")
+    return isinstance(value, kinds) and not isinstance(value, bool) and 0 < cast(float, value) <= sys.float_info.max

@@ -37,7 +37,7 @@ class RunningReference:
         half_life_s: in seconds of speech, > 0; infinite to forget nothing.
 
     Attributes:
-        clips, seconds: how much was heard so far.
+        seconds: how much was heard so far.
         weight_s: what is left of `seconds` where old speech counts less.
 
     Example:
@@ -45,15 +45,14 @@ class RunningReference:
         >>> running.value.tolist()
         [0.0, 0.0]
         >>> running.update([5.0, -5.0], 3.0)
-        >>> running.value.tolist(), running.clips
-        ([1.0, -1.0], 1)
+        >>> running.value.tolist()
+        [1.0, -1.0]
     """
 
     def __init__(self, size: int, *, spread: float | None = None, half_life_s: float = HALF_LIFE_S) -> None:
         if size < 2 or not half_life_s > 0:
             raise ParameterError(f"two labels and a positive half_life_s are needed, got {size} and {half_life_s}")
         self.spread = spread
-        self.clips = 0
         self.seconds = 0.0
         self.weight_s = 0.0
         self._half_life_s = half_life_s
@@ -100,7 +99,6 @@ class RunningReference:
         kept = 0.5 ** (seconds / self._half_life_s)
         self._sum = kept * self._sum + seconds * row
         self.weight_s = kept * self.weight_s + seconds
-        self.clips += 1
         self.seconds += seconds
 
 
@@ -127,7 +125,7 @@ class Voice:
         self.labels = bundle.meta.labels
         self._neutral = np.asarray(bundle.meta.neutral, dtype=np.float64)
         self._running = RunningReference(len(self.labels), spread=bundle.meta.spread)
-        if start is not None:  # what it heard lies at the reference, which is 0 here
+        if start is not None:  # counted from the reference, its clips are 0 on average, but for what was not trusted
             weight_s = min(start.clips * CLIP_S, LARGEST_WEIGHT_S)
             self._running.resume(np.zeros(len(self.labels)), weight_s=weight_s, seconds=start.seconds)
 

@@ -112,7 +112,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             X: clips, each float32 of shape (samples,) at 16 kHz.
             y: emotion of each clip, shape (n,).
             groups: speaker of each clip, shape (n,). With two or more, the layer is learned from each clip as it is and
-                relative to its speaker, and the temperature is found.
+                relative to its speaker, and temperature and spread are found.
             corpora: corpus of each clip, shape (n,). Emotions count alike in each corpus, and corpora alike.
         """
         targets, speakers, origins = self._check(X, y, groups, corpora)
@@ -136,8 +136,8 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: clips, each float32 of shape (samples,) at 16 kHz.
-            references: what is taken from each embedding, shape (n, size) or (size,): to adapt, the mean of `embed`
-                over clips of the same speaker. None takes nothing.
+            references: what is taken from each embedding, shape (n, size) or (size,): to adapt, as much of the mean of
+                `embed` over clips of the same speaker as `emovox.inference.log_ratios.trust` says. None takes nothing.
 
         Returns:
             Shape (n, classes).
@@ -231,6 +231,8 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         except ModuleNotFoundError as error:
             raise MissingExtraError.for_extra("deep", "speechnet") from error
         trunk = self._load_trunk(self.weights)
+        if self.units > trunk.units:
+            raise ModelError(f"has {trunk.units} units a block, {self.units} are wanted", path=self.weights)
         self.pretrained_ = describe_weights(self.weights)
         return trunk
 

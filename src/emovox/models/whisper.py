@@ -171,13 +171,16 @@ class Trunk(nn.Module):
         width: model width, 512 for Whisper-base.
         heads: attention heads, 8 for Whisper-base.
         blocks: number of transformer blocks.
+
+    Attributes:
+        width: of the states. units: of each block's GELU network.
     """
 
     frequencies: Tensor
 
     def __init__(self, *, width: int = 512, heads: int = 8, blocks: int = 3) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.units = width, 4 * width
         self.front_end = LogMelFrontEnd()
         self.conv1 = nn.Conv1d(MEL_BANDS, width, 3, padding=1)
         self.conv2 = nn.Conv1d(width, width, 3, stride=2, padding=1)
@@ -228,6 +231,7 @@ class SmallTrunk(Trunk):
 
     def __init__(self, *, width: int = 512, heads: int = 8, units: int = 512) -> None:
         super().__init__(width=width, heads=heads, blocks=0)
+        self.units = units
         block = EncoderBlock(width, heads, units=units)
         del block.fc2
         self.layers.append(block)

@@ -41,7 +41,9 @@ class ServedModel(ModelSummary):
     neutral: list[float] | None = Field(
         description="Probabilities that its default reference has; null where streams cannot adapt it."
     )
-    spread: float | None = Field(description="Variance of a voice's log ratios, which tells what few clips are worth.")
+    spread: float | None = Field(
+        description="Variance of a voice's log ratios: how far few clips are trusted; null where it is not known."
+    )
     size_bytes: int
     sha256: str
     url: str = Field(description="The bundle itself.")

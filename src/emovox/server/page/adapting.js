@@ -49,7 +49,7 @@ export class Adapting {
     const clips = this.recordings()
       .flatMap((recording) => recording.clips)
       .filter(({ probabilities }) => telling(probabilities));
-    const offered = this.model.neutral !== null && clips.length >= FEWEST_CLIPS;
+    const offered = Boolean(this.model.neutral) && clips.length >= FEWEST_CLIPS;
     byId("adapt-files").hidden = byId("adapt-files-note").hidden = !offered;
     const wanted = offered && this.#toRecordings.checked;
     const reference = wanted ? { voice: voiceOf(this.model, clips), clips: clips.length } : null;

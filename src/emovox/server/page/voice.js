@@ -30,8 +30,9 @@ export class Voice {
    * @param {{reference?: Reference | null, halfLife?: number}} [options] reference: what an earlier one knew
    */
   constructor({ labels, neutral, spread }, { reference = null, halfLife = HALF_LIFE_S } = {}) {
+    if (!neutral) throw new EmovoxError("The model cannot adapt.", { code: "cannot_adapt", remedy: "Use another model." });
     this.labels = labels;
-    this.neutral = neutral ?? [];
+    this.neutral = neutral;
     this.spread = spread;
     this.halfLife = halfLife;
     this.#sum = new Float64Array(labels.length);

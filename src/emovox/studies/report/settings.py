@@ -40,9 +40,10 @@ STRONG_NOTE = "In bold: the highest UAR"
 """To be followed by where."""
 
 OWN_NOTE = (
-    "speechnet's recipe (blocks, pooling, shrinkage, augmentation) was found by trying settings on EmoDB, RAVDESS and "
-    "TESS: on these its figures are figures of development, which flatter it. Its encoder (Whisper's) was pretrained "
-    "on recordings of which no list is published, so unseen means here: not heard when emotions were learned."
+    "speechnet's recipe (blocks, units, pooling, shrinkage, augmentation, temperature) was found by trying settings on "
+    "EmoDB, RAVDESS and TESS: on these its figures are figures of development, which flatter it. Its encoder "
+    "(Whisper's) was pretrained on recordings of which no list is published, so unseen means here: not heard when "
+    "emotions were learned."
 )
 """Belongs wherever speechnet is put beside models that were not tuned on these corpora."""
 
