@@ -217,6 +217,14 @@ def test_augmentation_is_repeatable_in_threads(voice: np.ndarray) -> None:
     assert len({sound.tobytes() for sound in alone}) > 10
 
 
+def test_what_is_read_only_can_be_augmented(voice: np.ndarray) -> None:
+    """As clips are in the processes that compute a study: memory maps."""
+    locked = voice.copy()
+    locked.flags.writeable = False
+    augment = Augmenter()
+    assert all(np.array_equal(augment(locked, seed), augment(voice, seed)) for seed in range(40))
+
+
 @given(st.floats(-10, 40))
 def test_noise_is_added_at_the_ratio_asked_for(snr_db: float) -> None:
     rng = np.random.default_rng(1)

@@ -139,6 +139,7 @@ def test_the_command_writes_a_bundle(weights: Path, tmp_path: Path, monkeypatch:
     synthesize(tmp_path / "corpus", speakers=4, sentences=1)
     settings = [part for value in (f"weights={weights}", "units=40", "views=1") for part in ("--set", value)]
     arguments = ["train", "speechnet-small", "-c", tmp_path / "corpus", "-o", tmp_path / "mine.onnx", *settings]
+    arguments += ["-p", "speaker", "--folds", 2]
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output
     bundle = Bundle.load(tmp_path / "mine.onnx", threads=1)
@@ -146,4 +147,7 @@ def test_the_command_writes_a_bundle(weights: Path, tmp_path: Path, monkeypatch:
     assert bundle.meta.training["parameters"]["weights"] == "tiny.safetensors"
     assert "Starts from pretrained weights: tiny.safetensors" in bundle.meta.card
     assert bundle.meta.max_seconds == 10.0
+    assert len(bundle.meta.scores) == 1
+    # Scores that an older recipe left in the folder are not this one's.
+    assert (tmp_path / "mine.run" / f"evaluation-{SmallSpeechNet.recipe}").is_dir()
     assert Recognizer(bundle).predict(next((tmp_path / "corpus").rglob("*.wav"))).emotion in EMOTIONS

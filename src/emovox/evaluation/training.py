@@ -2,7 +2,8 @@
 
 A training has a folder (a *run*) in which everything is kept that it would be a pity to lose:
 
-- ``evaluation/``: the study that gives the recorded scores, cell by cell;
+- ``evaluation/``: the study that gives the recorded scores, cell by cell; of a model with recipes
+  (`emovox.evaluation.tasks.Outcome`) one for each, such as ``evaluation-5/``: scores of another one are not its own;
 - ``checkpoint/``: the state of a network after its last epoch;
 - ``run.json``, ``inputs.npz``: what a network is trained on, so that `export_run` can make a bundle of a training that
   was broken off.
@@ -80,7 +81,10 @@ def train(
     if len(labels) < 2:
         raise ModelError(f"there is only the emotion {', '.join(labels)}: a model needs two or more to tell apart")
     folder.mkdir(parents=True, exist_ok=True)
-    scores = _measure(chosen, inputs, labels, protocols, folder / "evaluation", seed, jobs, progress)
+    model = spec.create(seed=seed, **chosen.parameters)
+    recipe = getattr(model, "recipe", "")
+    measured = folder / (f"evaluation-{recipe}" if recipe else "evaluation")
+    scores = _measure(chosen, inputs, labels, protocols, measured, seed, jobs, progress)
     fit, validation = rows_to_fit(chosen, inputs, seed)
     meta = BundleMetadata(
         name=name or target.stem,
@@ -95,7 +99,6 @@ def train(
         scores=scores,
     )
     data = Data(inputs.values[spec.input], inputs.truth, inputs.speakers, inputs.corpora)
-    model = spec.create(seed=seed, **chosen.parameters)
     if spec.family == "network":
         meta = dataclasses.replace(meta, card=model_card(meta))
         keep_run(folder, Run(chosen.name, _plain(chosen), seed, data, fit, validation, meta))

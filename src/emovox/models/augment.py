@@ -70,6 +70,7 @@ class Augmenter:
             (0.2, self._of_library(self._low_pass)),
             (0.2, _encode),
         )
+        samples = np.array(samples, dtype=np.float32)  # the library refuses what is read-only, as memory maps are
         with _library_state, _seeded(seed), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for probability, step in steps:
