@@ -70,9 +70,9 @@ def test_wrong_arguments_are_refused(weights: Path, clips: Clips) -> None:
     sounds, emotions, _ = clips
     with pytest.raises(ModelError, match="needs pretrained"):
         SmallSpeechNet().fit(sounds, emotions)
-    with pytest.raises(ModelError, match="units"):
-        unfitted(weights, units=0).fit(sounds, emotions)
-    for wrong in ({"views": -1}, {"shrinkage": 0.0}):
+    with pytest.raises(ModelError, match="256 units, 257 are wanted"):
+        unfitted(weights, units=257).fit(sounds, emotions)
+    for wrong in ({"units": 0}, {"views": -1}, {"shrinkage": 0.0}):
         with pytest.raises(ParameterError, match=next(iter(wrong))):
             unfitted(weights, **wrong).fit(sounds, emotions)
 
