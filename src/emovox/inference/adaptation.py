@@ -264,13 +264,12 @@ def weigh(heard: Sequence[Heard], meta: BundleMetadata) -> Weighed:
     """Tell how much of the mean of some recordings is their voice's."""
     used = worth_adapting_to(heard)
     clips = sum(len(item.probabilities) for item in used)
-    ratios = None
+    ratios, unsurprising = None, np.zeros(len(meta.labels))
     if used and meta.neutral is not None:
         rows = np.concatenate([item.probabilities for item in used])
         ratios = np.asarray(log_ratios(rows, meta.neutral).mean(axis=0))
-    return Weighed(
-        used, clips, ratios, trust(clips, np.zeros(len(meta.labels)) if ratios is None else ratios, meta.spread)
-    )
+    share = trust(clips, unsurprising if ratios is None else ratios, meta.spread)
+    return Weighed(used, clips, ratios, share)
 
 
 def worth_adapting_to(heard: Sequence[Heard]) -> list[Heard]:

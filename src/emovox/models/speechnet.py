@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -26,11 +25,10 @@ from emovox.models.discriminant import Discriminant, add_discriminants, fit_disc
 from emovox.models.embeddings import EmbeddingCache
 from emovox.models.temperature import softmax, spread_of_voices, typical_temperature
 from emovox.models.versions import Versions
-from emovox.models.voice_gate import LEAST, VoiceGate, fit_voice_gate
+from emovox.models.voice_gate import VoiceGate, fit_voice_gate
 
 if TYPE_CHECKING:
     import onnx
-    import torch
 
     from emovox.models.whisper import Trunk
 
@@ -173,34 +171,9 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         taken from it before the linear layer, and is zero where it is not given.
         """
         check_is_fitted(self)
-        import torch
+        from emovox.models.speechnet_onnx import build_graph
 
-        from emovox.models.packing import pack_fourier_basis, pack_weights
-        from emovox.models.whisper import N_FFT
-
-        example = torch.zeros(2, 32_000)  # two, or the exporter would take the batch for a constant
-        example[:, ::100] = 1.0
-        reference = torch.zeros(1, len(self.layer_.mean))
-        samples = torch.export.Dim("samples", min=1_600, max=round(MAX_SECONDS * 16_000))
-        batch = torch.export.Dim("batch", min=1, max=1_024)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about its own internals, as its log is
-            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-            program = torch.onnx.export(
-                _whole_network(self),
-                (example, reference),
-                input_names=["waveform", "reference"],
-                output_names=["probabilities", "embedding"],
-                dynamic_shapes={"waveform": {0: batch, 1: samples}, "reference": None},
-                dynamo=True,
-                verbose=False,
-            )
-        if program is None:
-            raise ModelError("torch gave no graph", remedy="Install torch 2.13.")
-        model: onnx.ModelProto = program.model_proto
-        _make_optional(model, "reference", reference.numpy())
-        pack_fourier_basis(model, name="trunk.front_end.basis", n_fft=N_FFT)
-        return pack_weights(model) if self.weight_bits else model
+        return build_graph(self, max_seconds=MAX_SECONDS)
 
     def _check(
         self, X: Sequence[Samples], y: npt.ArrayLike, groups: npt.ArrayLike | None, corpora: npt.ArrayLike | None
@@ -292,10 +265,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return add_discriminants(layers, [share for _, _, share in parts])
 
     def _parts(self, size: int) -> list[tuple[slice, float, float]]:
-        """Give the columns of an embedding that a discriminant each reads, its shrinkage, and its logits' weight.
-
-        Apart, the many units cannot drown what the blocks say, which holds in other languages, too.
-        """
+        """Give the columns of an embedding that a discriminant each reads, its shrinkage, and its logits' weight."""
         blocks = self.trunk_.width * len(self.pooled_blocks)
         return [(slice(0, blocks), self.shrinkage, 1.0), (slice(blocks, size), UNITS_SHRINKAGE, UNITS_SHARE)]
 
@@ -362,43 +332,3 @@ def _of_views(weight: Floats, views: int) -> Floats:
     shares = np.ones(views)
     shares[0] = max(1, views - 1)
     return np.asarray((weight[:, None] * shares / shares.mean()).ravel())
-
-
-def _whole_network(model: SpeechNet) -> torch.nn.Module:
-    import torch
-    from torch import nn
-
-    class Network(nn.Module):
-        mean: torch.Tensor
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.trunk = model.trunk_
-            layer = model.layer_
-            self.head = nn.Linear(layer.coef.shape[1], layer.coef.shape[0])
-            self.register_buffer("mean", torch.tensor(layer.mean, dtype=torch.float32))
-            self.head.weight.data = torch.tensor(layer.coef / model.temperature_, dtype=torch.float32)
-            self.head.bias.data = torch.tensor(layer.intercept / model.temperature_, dtype=torch.float32)
-            coef, intercept = model.gate_.ramp()
-            self.gate = nn.Linear(len(coef), 1)
-            self.gate.weight.data = torch.tensor(coef[None], dtype=torch.float32)
-            self.gate.bias.data = torch.tensor([intercept], dtype=torch.float32)
-
-        def forward(self, waveform: torch.Tensor, reference: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            embedding = self.trunk(waveform).pool(model.pooled_blocks, model.units) - self.mean
-            told = torch.softmax(self.head(embedding - reference), dim=1)
-            voice = self.gate(embedding).clamp(LEAST, 1.0)
-            return voice * told + (1 - voice) / told.shape[1], embedding
-
-    return Network().eval()
-
-
-def _make_optional(model: onnx.ModelProto, name: str, default: Floats) -> None:
-    """Give an input a default of one row, and let it have any number of rows: runtimes allow to override it."""
-    from onnx import numpy_helper
-
-    model.graph.initializer.append(numpy_helper.from_array(default, name))
-    (given,) = (item for item in model.graph.input if item.name == name)
-    rows = given.type.tensor_type.shape.dim[0]
-    rows.ClearField("dim_value")
-    rows.dim_param = f"{name}s"

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
-ENOUGH_CLIPS, ENOUGH_VOTES = 20, 3
+CLIPS_TO_VOTE, VOTERS = 20, 3
 """Clips that tell the temperature of a speaker: of fewer all may be right by chance. Speakers whose median is one."""
 
 
@@ -28,7 +28,7 @@ def typical_temperature(logits: Floats, truth: npt.NDArray[np.intp], speakers: n
 
     A speaker's is the one under which the truth is likeliest (Guo et al., 2017). The median is taken, not the one that
     is likeliest for all: a single speaker who is misunderstood throughout would make the model doubt everybody. Those
-    of fewer than `ENOUGH_CLIPS` clips have no vote; where fewer than `ENOUGH_VOTES` are left, the one that is likeliest
+    of fewer than `CLIPS_TO_VOTE` clips have no vote; where fewer than `VOTERS` are left, the one that is likeliest
     for all is taken, speakers counting alike.
 
     Args:
@@ -53,8 +53,8 @@ def typical_temperature(logits: Floats, truth: npt.NDArray[np.intp], speakers: n
     for row, candidate in enumerate(candidates):
         likelihood = softmax(logits / candidate)[np.arange(len(truth)), truth]
         losses[row] = np.bincount(speaker.ravel(), -np.log(likelihood + 1e-12)) / clips
-    votes = candidates[losses[:, clips >= ENOUGH_CLIPS].argmin(axis=0)]
-    return float(np.median(votes) if len(votes) >= ENOUGH_VOTES else candidates[losses.mean(axis=1).argmin()])
+    votes = candidates[losses[:, clips >= CLIPS_TO_VOTE].argmin(axis=0)]
+    return float(np.median(votes) if len(votes) >= VOTERS else candidates[losses.mean(axis=1).argmin()])
 
 
 def spread_of_voices(logits: Floats, speakers: npt.NDArray[Any]) -> float | None:
