@@ -34,7 +34,7 @@ from emovox.emotions import EMOTIONS
 from emovox.evaluation.cells import write_text
 from emovox.evaluation.conditions import babble_for, degrade
 from emovox.evaluation.inputs import WAVEFORM, Inputs, read_inputs
-from emovox.evaluation.metrics import Scores, score
+from emovox.evaluation.metrics import Scores, ece, score
 from emovox.evaluation.planning import listening_sample
 from emovox.evaluation.protocols import LeaveOneCorpusOut, LeaveOneSpeakerOut, RandomSplit, SpeakerFolds
 from emovox.evaluation.splitting import Fold
@@ -209,7 +209,9 @@ def predict(part: Part, inputs: Inputs, fold: Fold, labels: tuple[str, ...], mod
 
 
 def _scored(inputs: Inputs, rows: Any, probabilities: Any, labels: tuple[str, ...]) -> dict[str, Any]:
-    found: Scores = score(inputs.truth[rows], probabilities[rows], labels, speakers=inputs.speakers[rows])
+    truth, speakers = inputs.truth[rows], inputs.speakers[rows]
+    found: Scores = score(truth, probabilities[rows], labels, speakers=speakers)
+    _, own, clips = np.unique(speakers, return_inverse=True, return_counts=True)
     return {
         "clips": found.clips,
         "speakers": found.speakers,
@@ -219,6 +221,7 @@ def _scored(inputs: Inputs, rows: Any, probabilities: Any, labels: tuple[str, ..
         "interval_over": found.interval.over,
         "accuracy": round(found.accuracy, 4),
         "ece": round(found.ece, 4),
+        "ece_speakers_alike": round(ece(truth, probabilities[rows], labels, weight=1.0 / clips[own]), 4),
         "confusion": found.matrix.tolist(),
     }
 

@@ -81,6 +81,14 @@ def test_calibration_error_at_the_edges() -> None:
     assert metrics.ece(["a", "b"], np.full((2, 2), 0.5), ["a", "b"]) == 0
 
 
+@given(st.integers(0, 1_000))
+def test_calibration_error_with_weights_is_that_of_repeated_clips(seed: int) -> None:
+    truth, probabilities = made_up(30, seed=seed)
+    times = np.random.default_rng(seed).integers(1, 5, len(truth))
+    repeated = metrics.ece(np.repeat(truth, times), np.repeat(probabilities, times, axis=0), EMOTIONS)
+    assert metrics.ece(truth, probabilities, EMOTIONS, weight=times) == pytest.approx(repeated, abs=1e-12)
+
+
 def test_brier_equals_scikit_learn() -> None:
     truth, probabilities = made_up(300, classes=2)
     expected = reference.brier_score_loss(truth == EMOTIONS[1], probabilities[:, 1])

@@ -87,8 +87,9 @@ def test_graph_gives_the_same_probabilities(model: SpeechNet, voice: np.ndarray)
     graph = model.to_onnx_model()
     onnx.checker.check_model(graph)
     session = onnxruntime.InferenceSession(graph.SerializeToString())
-    for samples in (1_600, 9_999, 48_000):
-        clip = np.resize(voice, samples)
+    noise = np.random.default_rng(0).normal(scale=0.03, size=64_000).astype(np.float32)
+    in_noise = noise + np.pad(voice, 16_000)
+    for clip in (*(np.resize(voice, samples) for samples in (1_600, 9_999, 48_000)), in_noise):
         probabilities, embedding = session.run(None, {"waveform": clip[None]})
         np.testing.assert_allclose(probabilities, model.predict_proba([clip]), atol=1e-4)
         np.testing.assert_allclose(embedding, model.embed([clip]), atol=1e-3)

@@ -89,6 +89,21 @@ def test_pauses_and_noise_are_kept(voice: np.ndarray) -> None:
     assert bool(sounding(front_end(torch.zeros(1, 4_800))).all())  # silence has no loud part: nothing is left out
 
 
+@pytest.mark.parametrize("snr_db", [10.0, 20.0])
+def test_noise_before_and_after_the_words_is_left_out(voice: np.ndarray, snr_db: float) -> None:
+    front_end = LogMelFrontEnd()
+    second = np.zeros(16_000, np.float32)
+    alone = np.concatenate([second, voice, second])
+    noise = np.random.default_rng(1).normal(size=len(alone)).astype(np.float32)
+    noise *= np.sqrt(np.mean(voice**2) / np.mean(noise**2)) * 10 ** (-snr_db / 20)
+    quiet, noisy = (
+        torch.nonzero(sounding(front_end(torch.from_numpy(clip)[None]))[0])[:, 0] for clip in (alone, alone + noise)
+    )
+    assert len(quiet) < len(alone) // 320 - 80  # of the two seconds at most 0.4 stay, in steps of 20 ms
+    assert abs(int(noisy[0] - quiet[0])) <= 25
+    assert abs(int(noisy[-1] - quiet[-1])) <= 25
+
+
 @given(st.integers(2, 8), st.integers(0, 10_000))
 def test_rounded_weights_lie_on_their_grid(bits: int, seed: int) -> None:
     weights = torch.from_numpy(np.random.default_rng(seed).normal(size=(5, 7)))

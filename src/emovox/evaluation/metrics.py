@@ -155,7 +155,14 @@ def class_report(matrix: npt.NDArray[Any], labels: Sequence[str]) -> list[ClassR
     ]
 
 
-def ece(truth: Labels, probabilities: npt.NDArray[Any], labels: Sequence[str], *, bins: int = ECE_BINS) -> float:
+def ece(
+    truth: Labels,
+    probabilities: npt.NDArray[Any],
+    labels: Sequence[str],
+    *,
+    bins: int = ECE_BINS,
+    weight: npt.ArrayLike | None = None,
+) -> float:
     """Expected calibration error: how far the confidence is from the share that is right.
 
     The clips are sorted into bins of equal width by the probability of the predicted class (Naeini et al. 2015, in
@@ -166,6 +173,7 @@ def ece(truth: Labels, probabilities: npt.NDArray[Any], labels: Sequence[str], *
         probabilities: shape (n, k), rows sum to 1, columns in the order of `labels`.
         labels: names of the columns.
         bins: number of bins in [0, 1].
+        weight: of each clip, shape (n,), positive; None where all count alike.
 
     Returns:
         In [0, 1]; 0 is perfect, and the value without clips.
@@ -179,8 +187,9 @@ def ece(truth: Labels, probabilities: npt.NDArray[Any], labels: Sequence[str], *
     confidence = probabilities.max(axis=1).astype(float)
     right = probabilities.argmax(axis=1) == _codes(truth, labels)
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gap = np.bincount(bin_of, right, minlength=bins) - np.bincount(bin_of, confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(truth))
+    counts = np.ones(len(truth)) if weight is None else np.asarray(weight, dtype=float)
+    gap = np.bincount(bin_of, (right - confidence) * counts, minlength=bins)
+    return float(np.abs(gap).sum() / counts.sum())
 
 
 def brier(truth: Labels, probabilities: npt.NDArray[Any], labels: Sequence[str]) -> float:

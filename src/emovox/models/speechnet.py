@@ -70,7 +70,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         pretrained_: where the trunk's weights come from, and their licence.
     """
 
-    recipe = "5"
+    recipe = "6"
     """Raised whenever the same data give another model."""
 
     def __init__(
@@ -238,10 +238,10 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.stack(in_threads(embed, range(len(versions)), done=told))
 
     def _cache(self) -> EmbeddingCache:
-        from emovox.models.whisper import digest
+        from emovox.models.whisper import TRUNK_VERSION, digest
 
         blocks = ",".join(map(str, self.pooled_blocks))
-        key = f"speechnet/{digest(self.trunk_.state_dict())}/{blocks}/{self.units}/"
+        key = f"speechnet-{TRUNK_VERSION}/{digest(self.trunk_.state_dict())}/{blocks}/{self.units}/"
         return EmbeddingCache(self.cache_dir, key=key)
 
     def _fit_layer(

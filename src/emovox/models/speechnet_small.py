@@ -28,7 +28,7 @@ class SmallSpeechNet(SpeechNet):
         classes_, temperature_, spread_, layer_, gate_, pretrained_: as of `SpeechNet`.
     """
 
-    recipe = "3"
+    recipe = "4"
 
     def __init__(
         self,

@@ -2,7 +2,8 @@
 
 Architecture: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022); tensor names as in
 Hugging Face's `WhisperEncoder`. Unlike there, clips need no padding to 30 s: positions count from where sound begins,
-and the quiet before the first and after the last sound is left out, as if it had been cut off.
+and the quiet, or the noise of the place, before the first and after the last sound is left out, as if it had been cut
+off.
 """
 
 from __future__ import annotations
@@ -23,9 +24,21 @@ from emovox.errors import ModelError
 from emovox.features.mel import mel_filterbank
 from emovox.models.weights import find_weights
 
+TRUNK_VERSION = 2
+"""Raised whenever a trunk makes another thing of the same weights and clip: embeddings of before are not used."""
+
 RATE, N_FFT, HOP, MEL_BANDS = 16_000, 400, 160, 80
 QUIET_DB = 40.0
-"""Frames that are this much below the loudest one, before the first louder one and after the last, are left out."""
+"""A frame this much below the loudest one is quiet."""
+
+SPAN = 21
+"""Frames, of 10 ms, over which the level is taken that tells speech from the noise of a place."""
+
+NOISE_DB = 10.0
+"""A span that is less than this above the quietest one is noise,"""
+
+LOUD_DB = 12.0
+"""unless it is no more than this below the loudest one: of a sound that lasts, everything stays."""
 
 MARGIN = 5
 """Steps of 20 ms that are kept before the first and after the last sound."""
@@ -65,7 +78,10 @@ class LogMelFrontEnd(nn.Module):
 
 
 def sounding(spectrogram: Tensor) -> Tensor:
-    """Find where sound begins and ends.
+    """Find where sound begins and ends, in silence or in the noise of a place.
+
+    The quietest span stands for the noise, as in minimum statistics (Martin, 2001). Without this, the noise before and
+    after the words of a noisy recording would count as much as the words.
 
     Args:
         spectrogram: of `LogMelFrontEnd`, shape (batch, 80, frames).
@@ -74,10 +90,13 @@ def sounding(spectrogram: Tensor) -> Tensor:
         1.0 from a little before the first to a little after the last sound and 0.0 elsewhere, of shape (batch, steps):
         one value for two frames, as the second convolution gives.
     """
-    level_db = 10.0 * (10.0 ** (4.0 * spectrogram - 4.0)).sum(dim=1).log10()
-    loud = (level_db > level_db.amax(dim=1, keepdim=True) - QUIET_DB).to(spectrogram.dtype)
-    # In two dimensions, because export takes the length of the one-dimensional pooling for a constant.
-    steps = functional.max_pool2d(loud[:, None], (1, 3), stride=(1, 2), padding=(0, 1))
+    power = (10.0 ** (4.0 * spectrogram - 4.0)).sum(dim=1)
+    # In two dimensions, because export takes the length of one-dimensional pooling for a constant.
+    spans = functional.avg_pool2d(power[:, None], (1, SPAN), (1, 1), (0, SPAN // 2), count_include_pad=False)[:, 0]
+    level_db, span_db = 10.0 * power.log10(), 10.0 * spans.log10()
+    noise_db = torch.minimum(span_db.amin(dim=1, keepdim=True) + NOISE_DB, span_db.amax(dim=1, keepdim=True) - LOUD_DB)
+    loud = (level_db > level_db.amax(dim=1, keepdim=True) - QUIET_DB) & (span_db > noise_db)
+    steps = functional.max_pool2d(loud.to(spectrogram.dtype)[:, None], (1, 3), stride=(1, 2), padding=(0, 1))
     near = functional.max_pool2d(steps, (1, 2 * MARGIN + 1), stride=1, padding=(0, MARGIN))[:, 0]
     so_far = near.cumsum(dim=1)
     to_come = so_far[:, -1:] - so_far + near
