@@ -13,7 +13,9 @@ from safetensors.torch import save_file
 from speechnet_files import tiny_whisper
 from transformers import WhisperFeatureExtractor
 
+from emovox.audio import load
 from emovox.errors import ModelError
+from emovox.evaluation.conditions import degrade
 from emovox.models.whisper import (
     Activity,
     LogMelFrontEnd,
@@ -102,6 +104,23 @@ def test_noise_before_and_after_the_words_is_left_out(voice: np.ndarray, snr_db:
     assert len(quiet) < len(alone) // 320 - 80  # of the two seconds at most 0.4 stay, in steps of 20 ms
     assert abs(int(noisy[0] - quiet[0])) <= 25
     assert abs(int(noisy[-1] - quiet[-1])) <= 25
+
+
+def test_babble_around_the_words_of_actors_is_left_out_of_many_recordings(corpora_dir: Path) -> None:
+    front_end = LogMelFrontEnd()
+    kept = []
+    for actor, other in ((1, 2), (20, 9), (5, 6)):
+        crowd, spoken = (
+            [load(path).samples for path in sorted((corpora_dir / "ravdess" / f"Actor_{one:02}").glob(pattern))[:6]]
+            for one, pattern in ((other, "*"), (actor, "03-01-0?-02-01-01-*"))
+        )
+        noisy = [degrade(clip, "babble-10db", seed=seed, babble=crowd) for seed, clip in enumerate(spoken)]
+        kept.append(
+            [[float(sounding(front_end(torch.from_numpy(x)[None])).mean()) for x in s] for s in (spoken, noisy)]
+        )
+    clean, noisy_share = np.concatenate(kept, axis=1)
+    assert clean.mean() < 0.7
+    assert noisy_share.mean() < 0.9  # 1.0 where only quiet is left out
 
 
 @given(st.integers(2, 8), st.integers(0, 10_000))

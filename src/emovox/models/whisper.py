@@ -35,10 +35,10 @@ SPAN = 21
 """Frames, of 10 ms, over which the level is taken that tells speech from the noise of a place."""
 
 NOISE_DB = 10.0
-"""A span that is less than this above the quietest one is noise,"""
+"""A span less than this above the quietest one is the noise of the place."""
 
 LOUD_DB = 12.0
-"""unless it is no more than this below the loudest one: of a sound that lasts, everything stays."""
+"""A span no more than this below the loudest one is sound whatever the quietest is: what lasts evenly stays whole."""
 
 MARGIN = 5
 """Steps of 20 ms that are kept before the first and after the last sound."""
