@@ -41,6 +41,9 @@ the first ones were taken. Discriminant, augmentation, temperature and how far f
 WHOLE = ("unadapted", *(f"adapted with {count} unlabelled clips" for count in (2, 8, 30, "all")))
 """Tests of whole clips, in the order of the columns."""
 
+CALIBRATED = ("unadapted", "adapted with 8 unlabelled clips")
+"""Those whose calibration is shown."""
+
 
 def page(results: dict[str, Any], source: str) -> str:
     """Write the tables as Markdown; `source` is the name of the file that holds the results."""
@@ -74,7 +77,7 @@ def _section(kind: str, part: dict[str, Any]) -> str:
     tests = part["results"]
     remark = REMARKS.get(kind, "")
     if kind == "speaker":
-        measured = [tests[test]["all"]["ece_speakers_alike"] for test in ("unadapted", WHOLE[2])]
+        measured = [tests[test]["all"]["ece_speakers_alike"] for test in CALIBRATED]
         remark = remark.format(*(f"{100 * value:.1f}" for value in measured))
     folds = list(tests["unadapted"])
     whole = [name for name in WHOLE if name in tests]
@@ -83,7 +86,7 @@ def _section(kind: str, part: dict[str, Any]) -> str:
         lines += [remark, ""]
     shown = folds if len(folds) <= 7 else ["all"]
     head = ["tested", "clips", "speakers", *whole, "ECE unadapted"]
-    calibrated = [name for name in ("unadapted", WHOLE[2]) if name in tests]
+    calibrated = [name for name in CALIBRATED if name in tests]
     if len(calibrated) > 1:
         head.append("ECE adapted with 8")
     lines += [_row(head), _row(["---"] * len(head))]
