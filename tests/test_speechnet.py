@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from emovox.audio import load
 from emovox.errors import ModelError, ParameterError
 from emovox.models.augment import Augmenter, add_at_snr
 from emovox.models.discriminant import fit_discriminant
-from emovox.models.embeddings import EmbeddingCache
+from emovox.models.embeddings import UNUSED_DAYS, EmbeddingCache
 from emovox.models.packing import pack_fourier_basis, pack_weights
 from emovox.models.speechnet import UNITS_SHARE, UNITS_SHRINKAGE, SpeechNet, balance
 
@@ -250,10 +252,33 @@ def test_embeddings_are_computed_once(tmp_path: Path) -> None:
     assert len(calls) == 4
 
 
+def test_embeddings_that_nobody_uses_are_removed(tmp_path: Path) -> None:
+    def use(key: str) -> set[Path]:
+        EmbeddingCache(tmp_path, key=key).get(b"one", lambda: np.zeros(3, np.float32))
+        return set(tmp_path.glob("*.sqlite"))
+
+    def age(file: Path, days: float) -> None:
+        then = time.time() - 24 * 3600 * days
+        os.utime(file, (then, then))
+
+    (first,) = use("first")
+    (second,) = use("second") - {first}
+    age(first, UNUSED_DAYS - 0.1)
+    age(second, UNUSED_DAYS + 0.1)
+    (third,) = use("third") - {first}
+    assert set(tmp_path.iterdir()) == {first, third}
+    age(first, UNUSED_DAYS + 0.1)
+    assert use("first") == {first, third}  # used again in time
+    age(third, UNUSED_DAYS + 0.1)
+    assert use("first") == {first}
+
+
 def test_a_damaged_cache_costs_time_and_nothing_else(
     tmp_path: Path, voice: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "embeddings.sqlite").write_bytes(b"this is no database, and it is long enough to be one" * 50)
+    EmbeddingCache(tmp_path, key="a").get(b"one", lambda: voice[:3])
+    (file,) = tmp_path.glob("*.sqlite")
+    file.write_bytes(b"this is no database, and it is long enough to be one" * 50)
     with caplog.at_level(logging.WARNING):
         found = EmbeddingCache(tmp_path, key="a").get(b"one", lambda: voice[:3])
     assert np.array_equal(found, voice[:3])

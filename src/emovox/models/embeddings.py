@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,24 +19,27 @@ import platformdirs
 logger = logging.getLogger(__name__)
 Embedding: TypeAlias = npt.NDArray[np.float32]
 
+UNUSED_DAYS = 30
+"""Embeddings of a network that nobody has used for so many days are removed: a later version asks for others."""
+
 
 class EmbeddingCache:
-    """Embeddings by the content of a clip, in one SQLite file that several processes may share.
+    """Embeddings by the content of a clip, in an SQLite file for each network that several processes may share.
 
     Every embedding is written as soon as it is computed: a killed run loses none. Where the file cannot be used, a
-    warning is logged and everything is computed.
+    warning is logged and everything is computed. What nobody has used for `UNUSED_DAYS` is removed.
 
     Args:
-        folder: where the file lies; ``default`` for the user's cache, None to keep nothing.
+        folder: where the files lie; ``default`` for the user's cache, None to keep nothing.
         key: names the network and its pooling.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None, *, key: str) -> None:
-        self.key = key
         self._file: Path | None = None
         if folder is not None:
             root = Path(platformdirs.user_cache_dir("emovox")) if folder == "default" else Path(folder)
-            self._file = root / "embeddings.sqlite"
+            self._file = root / f"embeddings-{hashlib.sha256(key.encode()).hexdigest()[:16]}.sqlite"
+            _clear(root, kept=self._file)
 
     def get(self, clip: bytes, compute: Callable[[], Embedding]) -> Embedding:
         """Give the stored embedding of a clip, or compute and store it.
@@ -44,11 +48,10 @@ class EmbeddingCache:
             clip: its name, see `emovox.models.versions.Versions.name`.
             compute: gives its embedding.
         """
-        name = hashlib.sha256(self.key.encode() + clip).digest()
-        found = self._read(name)
+        found = self._read(clip)
         if found is None:
             found = np.ascontiguousarray(compute(), dtype=np.float32)
-            self._write(name, found)
+            self._write(clip, found)
         return found
 
     def _read(self, name: bytes) -> Embedding | None:
@@ -84,3 +87,17 @@ class EmbeddingCache:
     def _give_up(self, error: Exception) -> None:
         logger.warning("embeddings are not kept: %s: %s", self._file, error)
         self._file = None
+
+
+def _clear(folder: Path, *, kept: Path) -> None:
+    """Remove what nobody has used for long, and note that `kept` is used."""
+    oldest = time.time() - UNUSED_DAYS * 24 * 3600
+    try:
+        if kept.exists():
+            kept.touch()
+        for file in folder.glob(f"embeddings-{'[0-9a-f]' * 16}.sqlite"):
+            if file.stat().st_mtime < oldest:
+                for part in (file, Path(f"{file}-wal"), Path(f"{file}-shm")):
+                    part.unlink(missing_ok=True)
+    except OSError as error:  # another process was first, or may write there; this one needs none of these files
+        logger.debug("old embeddings stay: %s", error)
