@@ -189,6 +189,22 @@ def test_a_worker_that_dies_takes_only_its_own_cell_along(tmp_path: Path) -> Non
     assert [summary.model for summary in results.summaries if summary.complete] == FAST[:1]
 
 
+def test_workers_that_cannot_start_keep_nobody_waiting(tmp_path: Path) -> None:
+    # A process that is started anew imports the main module; one that came through standard input is nowhere.
+    program = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_study import SpeakerFolds, evaluate, made_up_inputs
+
+results = evaluate(
+    ["decision-tree"], made_up_inputs(clips=200), [SpeakerFolds(n_splits=2)], out={str(tmp_path)!r}, jobs=2
+)
+print([error["code"] for _, error in results.summaries[0].failures])
+"""
+    ended = subprocess.run([sys.executable, "-"], input=program, capture_output=True, text=True, timeout=120)
+    assert ended.stdout.split("\n")[0] == "['worker_died', 'worker_died']", ended.stderr
+
+
 def test_a_killed_run_goes_on_where_it_stood(tmp_path: Path) -> None:
     script = tmp_path / "run.py"
     script.write_text(

@@ -15,10 +15,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from emovox.evaluation.cells import Array, CellKey
+import numpy as np
+
+from emovox.evaluation.cells import CellKey
 from emovox.evaluation.inputs import Inputs, spool, unspool
 from emovox.evaluation.provenance import available_cores
 from emovox.evaluation.tasks import Outcome, Task, run_task
+
+COLUMNS = "columns.npz"
+"""Emotions, speakers and corpora of all rows, in the folder that holds what the models see."""
 
 
 def run_tasks(
@@ -46,17 +51,18 @@ def run_tasks(
     kinds = {kind for task in tasks for kind in task.kinds}
     with tempfile.TemporaryDirectory(prefix="emovox-") as folder:
         spool({kind: inputs.values[kind] for kind in sorted(kinds)}, Path(folder))
-        yield from _run_in_processes(list(tasks), columns, Path(folder), jobs, threads)
+        np.savez(Path(folder) / COLUMNS, *columns)
+        yield from _run_in_processes(list(tasks), Path(folder), jobs, threads)
 
 
 def _run_in_processes(
-    waiting: list[Task], columns: tuple[Array, ...], folder: Path, jobs: int, threads: int | None
+    waiting: list[Task], folder: Path, jobs: int, threads: int | None
 ) -> Iterator[tuple[Task, Outcome]]:
     threads = threads or max(1, available_cores() // jobs)
     while waiting:
         finished: set[CellKey] = set()
         try:
-            for task, outcome in _run_pool(waiting, columns, folder, jobs, threads):
+            for task, outcome in _run_pool(waiting, folder, jobs, threads):
                 finished.add(task.key)
                 yield task, outcome
             return
@@ -67,20 +73,20 @@ def _run_in_processes(
         suspects, waiting = waiting[: 2 * jobs + 1], waiting[2 * jobs + 1 :]
         for suspect in suspects:
             try:
-                yield from _run_pool([suspect], columns, folder, 1, threads)
+                yield from _run_pool([suspect], folder, 1, threads)
             except BrokenProcessPool:
                 message = "the process that computed it died; the memory may have been too small"
                 yield suspect, Outcome(error={"code": "worker_died", "message": message}, threads=threads)
 
 
-def _run_pool(
-    tasks: Sequence[Task], columns: tuple[Array, ...], folder: Path, jobs: int, threads: int
-) -> Iterator[tuple[Task, Outcome]]:
+def _run_pool(tasks: Sequence[Task], folder: Path, jobs: int, threads: int) -> Iterator[tuple[Task, Outcome]]:
     context = multiprocessing.get_context("spawn")
     # Nothing is ever sent: a worker that sees the pipe closed knows that nobody waits for it any more.
     lifeline, held_here = context.Pipe(duplex=False)
+    # So little is handed over that a pipe takes it at once: with more, a worker that dies before it has read all would
+    # leave this process waiting for ever.
     pool = ProcessPoolExecutor(
-        min(jobs, len(tasks)), context, initializer=_start_worker, initargs=(folder, columns, threads, lifeline)
+        min(jobs, len(tasks)), context, initializer=_start_worker, initargs=(folder, threads, lifeline)
     )
     try:
         futures = {pool.submit(_work, task): task for task in tasks}
@@ -99,13 +105,15 @@ _worker: dict[str, Any] = {}
 """What this process was given when it was started as a worker."""
 
 
-def _start_worker(folder: Path, columns: tuple[Array, ...], threads: int, lifeline: Connection) -> None:
+def _start_worker(folder: Path, threads: int, lifeline: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_when_alone, args=(lifeline,), daemon=True).start()
     # For libraries that are loaded later, and for those that are loaded already.
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)))
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+    with np.load(folder / COLUMNS, allow_pickle=False) as saved:
+        columns = tuple(saved.values())
     _worker.update(values=unspool(folder), columns=columns, threads=threads, limits=threadpool_limits(threads))
 
 
