@@ -17,8 +17,9 @@ well a model knows voices that it has heard.""",
 
 
 RECIPES = {
-    "speechnet": """The recipe of `emovox-base`, the packaged model (`speechnet`: frozen Whisper-base blocks and
-units inside them, two linear discriminants, four augmented views) is trained anew in every fold.""",
+    "speechnet": """The recipe of `emovox-base`, the packaged model (`speechnet`: frozen Whisper-base blocks,
+their attention and units inside them, two linear discriminants, four augmented views) is trained anew in every
+fold.""",
     "speechnet-small": """The recipe of `emovox-small`, the small packaged model (`speechnet-small`: Whisper-base's
 convolutions, the attention of its first block and 512 units behind it, frozen, in 4 and 8 bits; linear discriminant,
 four augmented views), is trained anew in every fold.""",
@@ -26,15 +27,17 @@ four augmented views), is trained anew in every fold.""",
 
 HISTORIES = {
     "speechnet": """**How the recipe was found.** In every fold the model is fitted to the training part alone. The
-recipe itself (which blocks, and units beside them; the mean without the standard deviation; quiet and noisy ends left
-out; how much covariances are shrunk; cuts, babble and speed among the augmentations; whose temperature is taken; how
-far few clips are trusted) was found by trying settings on these same corpora, with these tables in view. So these are
-figures of development; what the recipe does on a corpus that nobody has looked at, your own recordings will tell.""",
+recipe itself (which blocks, with what attention gives in each, and units beside them; the mean without the standard
+deviation; quiet and noisy ends left out; how much covariances are shrunk; cuts, babble and speed among the
+augmentations; whose temperature is taken; how far few clips are trusted) was found by trying settings on these same
+corpora, with these tables in view. So these are figures of development; what the recipe does on a corpus that nobody
+has looked at, your own recordings will tell.""",
     "speechnet-small": """**How the recipe was found.** In every fold the model is fitted to the training part alone.
 That the first block, without the layer that mixes its units, is enough was seen on these same corpora, unadapted and
 adapted, and so was that five bits are as good as eight and four nearly so; which units are kept made no difference, and
-the first ones were taken. Discriminant, augmentation, temperature and how far few clips are trusted are as in
-`speechnet` ([unseen_voices.md](unseen_voices.md)). So these are figures of development, too.""",
+the first ones were taken. Discriminant (its covariance shrunk a little less), augmentation, temperature and how far few
+clips are trusted are as in `speechnet` ([unseen_voices.md](unseen_voices.md)). So these are figures of development,
+too.""",
 }
 
 

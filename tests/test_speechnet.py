@@ -79,7 +79,7 @@ def test_wrong_arguments_are_refused(model: SpeechNet, clips: Clips) -> None:
         clone(model).fit(sounds, ["sad"] * 24)
     with pytest.raises(ParameterError, match="pooled_blocks"):
         clone(model).set_params(pooled_blocks=()).fit(sounds, emotions)
-    with pytest.raises(ParameterError, match="units at least 1"):
+    with pytest.raises(ParameterError, match="units must be"):
         clone(model).set_params(units=0).fit(sounds, emotions)
     with pytest.raises(ModelError, match="256 units a block, 257 are wanted"):
         clone(model).set_params(units=257).fit(sounds, emotions)
@@ -113,18 +113,18 @@ def test_adaptation_takes_away_what_all_clips_share(model: SpeechNet, clips: Cli
     assert (model.classes_[centred.argmax(axis=1)] == emotions).all()
 
 
-def test_units_are_read_beside_the_blocks_and_apart(model: SpeechNet, clips: Clips) -> None:
+def test_units_are_read_beside_the_states_and_apart(model: SpeechNet, clips: Clips) -> None:
     sounds, emotions, speakers = clips
-    assert len(model.layer_.mean) == 2 * 64 + 2 * 256
+    assert len(model.layer_.mean) == 4 * 64 + 2 * 256
     few = clone(model).set_params(units=3).fit(sounds, emotions, groups=speakers)
-    assert len(few.layer_.mean) == 2 * 64 + 2 * 3
-    np.testing.assert_allclose(few.layer_.coef[:, :128], model.layer_.coef[:, :128], rtol=1e-4, atol=1e-6)
+    assert len(few.layer_.mean) == 4 * 64 + 2 * 3
+    np.testing.assert_allclose(few.layer_.coef[:, :256], model.layer_.coef[:, :256], rtol=1e-4, atol=1e-6)
     numbers = np.searchsorted(few.classes_, emotions)
     voices = np.unique(speakers, return_inverse=True)[1]
-    units = few.embed(sounds)[:, 128:] + few.layer_.mean[128:]
+    units = few.embed(sounds)[:, 256:] + few.layer_.mean[256:]
     alone = fit_discriminant(units, numbers, balance(emotions, None), speakers=voices, shrinkage=UNITS_SHRINKAGE)
-    np.testing.assert_allclose(few.layer_.coef[:, 128:], UNITS_SHARE * alone.coef, rtol=1e-3, atol=1e-6)
-    np.testing.assert_allclose(few.embed(sounds)[:, 128:131], model.embed(sounds)[:, 128:131], atol=1e-5)
+    np.testing.assert_allclose(few.layer_.coef[:, 256:], UNITS_SHARE * alone.coef, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(few.embed(sounds)[:, 256:259], model.embed(sounds)[:, 256:259], atol=1e-5)
 
 
 def test_a_temperature_that_cannot_be_found_is_told(

@@ -43,18 +43,20 @@ def test_spectrogram_equals_transformers(half_minute: np.ndarray) -> None:
 
 def test_hidden_states_equal_transformers(half_minute: np.ndarray, tmp_path: Path) -> None:
     encoder, active = tiny_whisper(tmp_path / "tiny.safetensors"), []
+    before: list[torch.Tensor] = []
     for layer in encoder.layers:
+        layer.final_layer_norm.register_forward_pre_hook(lambda _, given: before.append(given[0]))
         layer.fc2.register_forward_pre_hook(lambda _, given: active.append(given[0]))
     trunk = load_trunk(tmp_path / "tiny.safetensors", blocks=2, weight_bits=None)
     waveform = torch.from_numpy(half_minute)[None]
     with torch.inference_mode():
         expected = encoder(trunk.front_end(waveform), output_hidden_states=True).hidden_states
-        found, units, kept = trunk(waveform)
+        attended, found, units, kept = trunk(waveform)
     # The last of theirs has passed a final normalisation that the trunk leaves out.
     np.testing.assert_allclose(found[0].numpy(), expected[1].numpy(), atol=2e-4)
-    assert len(found) == len(units) == 2
+    assert len(attended) == len(found) == len(units) == 2
     assert bool(kept.all())
-    for one, other in zip(units, active, strict=True):
+    for one, other in zip([*attended, *units], [*before, *active], strict=True):
         np.testing.assert_allclose(one.numpy(), other.numpy(), atol=2e-4)
 
 
@@ -74,7 +76,9 @@ def test_quiet_ends_are_as_good_as_cut_off(voice: np.ndarray, tmp_path: Path) ->
     clip = np.concatenate([fade, voice[:16_000], fade])
     longer = np.concatenate([np.zeros(6_400, np.float32), clip, np.zeros(12_800, np.float32)])
     with torch.inference_mode():
-        (states, _, kept), (others, _, kept_others) = (trunk(torch.from_numpy(sound)[None]) for sound in (clip, longer))
+        (_, states, _, kept), (_, others, _, kept_others) = (
+            trunk(torch.from_numpy(sound)[None]) for sound in (clip, longer)
+        )
     first, second = kept[0] > 0, kept_others[0] > 0
     assert int(torch.nonzero(second)[0]) == int(torch.nonzero(first)[0]) + 20  # 0.4 s in steps of 20 ms
     for one, other in zip(states, others, strict=True):
@@ -150,7 +154,8 @@ def test_the_small_trunk_is_the_beginning_of_transformers(half_minute: np.ndarra
     trunk.load_state_dict({name: exact[name] for name in trunk.state_dict()})
     with torch.inference_mode():
         encoder(trunk.front_end(torch.from_numpy(half_minute)[None]))
-        (found,), (units,), kept = trunk(torch.from_numpy(half_minute)[None])
+        (found,), no_states, (units,), kept = trunk(torch.from_numpy(half_minute)[None])
+    assert no_states == []
     assert units.shape == (1, 1_500, 100)
     assert bool(kept.all())
     np.testing.assert_allclose(found[0].numpy(), seen["attended"][0].numpy(), atol=2e-4)
@@ -159,10 +164,14 @@ def test_the_small_trunk_is_the_beginning_of_transformers(half_minute: np.ndarra
 
 def test_pooling_takes_means_of_what_counts() -> None:
     steps = torch.arange(24.0).reshape(1, 6, 4)
-    heard = Activity([steps, -steps], [10 * steps, 100 * steps], torch.tensor([[0.0, 1.0, 1.0, 0.0, 0.0, 0.0]]))
+    kept = torch.tensor([[0.0, 1.0, 1.0, 0.0, 0.0, 0.0]])
+    heard = Activity([2 * steps, 3 * steps], [steps, -steps], [10 * steps, 100 * steps], kept)
     mean = np.array([6.0, 7.0, 8.0, 9.0])
-    np.testing.assert_allclose(heard.pool((2,), 3)[0], np.concatenate([-mean, 10 * mean[:3], 100 * mean[:3]]))
-    np.testing.assert_allclose(heard.pool((1, 2), 1)[0], np.concatenate([mean, -mean, 10 * mean[:1], 100 * mean[:1]]))
+    both = [2 * mean, 3 * mean]
+    np.testing.assert_allclose(heard.pool((2,), 3)[0], np.concatenate([*both, -mean, 10 * mean[:3], 100 * mean[:3]]))
+    np.testing.assert_allclose(
+        heard.pool((1, 2), 1)[0], np.concatenate([*both, mean, -mean, 10 * mean[:1], 100 * mean[:1]])
+    )
 
 
 def test_the_small_trunk_has_few_bits_and_units(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """speechnet: a pretrained spectrogram network that works on voices it has never heard.
 
 Waveform -> log-mel spectrogram, quiet ends left out -> the first blocks of Whisper's encoder (frozen) -> mean over time
-of some blocks, and of units inside them -> linear discriminants, added -> temperature -> less certainty where nobody
+of their states, and of units inside them -> linear discriminants, added -> temperature -> less certainty where nobody
 speaks. The trunk stays as it was pretrained, so that a few thousand clips cannot bend it towards their speakers; what
 is learned is one linear layer, from each clip and augmented versions of it, each as it is and relative to its speaker.
 """
@@ -39,7 +39,7 @@ MAX_SECONDS = 10.0
 """Longest clip in one call, about the longest that it was trained on; of longer recordings parts are averaged."""
 
 UNITS_SHRINKAGE, UNITS_SHARE = 0.5, 0.3
-"""Shrinkage of the discriminant that reads units, and the weight of its logits beside the one that reads blocks."""
+"""Shrinkage of the discriminant that reads units, and the weight of its logits beside the one that reads states."""
 
 BACKGROUND_SOUNDS = 50
 """Sounds of each kind, of `emovox.models.background`, that are learned as what is no voice."""
@@ -50,12 +50,12 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         weights: safetensors file with Whisper encoder weights.
-        pooled_blocks: encoder blocks, counted from 1, whose mean over time is used; the trunk ends with the last of
-            them.
-        units: of each block's GELU network, whose mean over time is used beside, >= 1.
+        pooled_blocks: encoder blocks, counted from 1, whose mean over time is used, beside that of what attention gives
+            in every block; the trunk ends with the last of them.
+        units: of every block's GELU network, whose mean over time is used too, >= 1.
         weight_bits: the trunk's weights are rounded to so many bits, in training as in the bundle; None for float32.
         views: augmented versions of each training clip that are learned beside it, >= 0.
-        shrinkage: of the covariance of the discriminant that reads blocks, above 0 and at most 1.
+        shrinkage: of the covariance of the discriminant that reads states, above 0 and at most 1.
         cache_dir: where embeddings are kept between runs; None keeps them nowhere. The default is the user's cache.
         progress: called with (clips done, clips in all) while embedding.
         random_state: seed of the augmentation.
@@ -70,7 +70,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         pretrained_: where the trunk's weights come from, and their licence.
     """
 
-    recipe = "6"
+    recipe = "7"
     """Raised whenever the same data give another model."""
 
     def __init__(
@@ -81,7 +81,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         units: int = 512,
         weight_bits: int | None = 8,
         views: int = 4,
-        shrinkage: float = 0.25,
+        shrinkage: float = 0.35,
         cache_dir: str | os.PathLike[str] | None = "default",
         progress: Callable[[int, int], None] | None = None,
         random_state: int = 7,
@@ -125,7 +125,7 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def embed(self, X: Sequence[Samples]) -> Floats:
-        """Give the pooled blocks, then the pooled units, relative to the training clips' mean, shape (n, size)."""
+        """Give the pooled states, then the pooled units, relative to the training clips' mean, shape (n, size)."""
         check_is_fitted(self)
         return np.asarray(self._embed(Versions(X)) - self.layer_.mean)
 
@@ -196,9 +196,8 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "speechnet needs pretrained encoder weights",
                 remedy="Give a safetensors file of openai/whisper-base with --set weights=FILE.",
             )
-        blocks = list(self.pooled_blocks)
-        if not blocks or min(blocks) < 1 or self.units < 1 or self.views < 0:
-            raise ParameterError("pooled_blocks counts from 1 and names at least one; units at least 1, views 0")
+        if self.units < 1 or self.views < 0:
+            raise ParameterError("units must be at least 1, and views at least 0")
         try:
             from emovox.models.whisper import describe_weights
         except ModuleNotFoundError as error:
@@ -212,7 +211,10 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _load_trunk(self, weights: str | os.PathLike[str]) -> Trunk:
         from emovox.models.whisper import load_trunk
 
-        return load_trunk(weights, blocks=max(self.pooled_blocks), weight_bits=self.weight_bits)
+        blocks = list(self.pooled_blocks)
+        if not blocks or min(blocks) < 1:
+            raise ParameterError("pooled_blocks counts from 1 and names at least one")
+        return load_trunk(weights, blocks=max(blocks), weight_bits=self.weight_bits)
 
     def _embed(self, versions: Versions, *, view: int = 0, of: int = 1) -> Floats:
         """Embed a version of each clip, one of the views 0 to `of` - 1; of 0 views nothing is told."""
@@ -266,8 +268,8 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _parts(self, size: int) -> list[tuple[slice, float, float]]:
         """Give the columns of an embedding that a discriminant each reads, its shrinkage, and its logits' weight."""
-        blocks = self.trunk_.width * len(self.pooled_blocks)
-        return [(slice(0, blocks), self.shrinkage, 1.0), (slice(blocks, size), UNITS_SHRINKAGE, UNITS_SHARE)]
+        states = size - self.units * len(self.trunk_.layers)
+        return [(slice(0, states), self.shrinkage, 1.0), (slice(states, size), UNITS_SHRINKAGE, UNITS_SHARE)]
 
     def _fit_gate(self, embedded: Floats, targets: npt.NDArray[Any], weight: Floats) -> VoiceGate:
         """Fit on (clips, views, size) and on sounds that are no voices; it measures what `embed` gives."""

@@ -43,7 +43,7 @@ class SmallSpeechNet(SpeechNet):
     ) -> None:
         super().__init__(
             weights=weights,
-            pooled_blocks=(1,),
+            pooled_blocks=(),
             units=units,
             views=views,
             shrinkage=shrinkage,

@@ -24,7 +24,7 @@ from emovox.errors import ModelError
 from emovox.features.mel import mel_filterbank
 from emovox.models.weights import find_weights
 
-TRUNK_VERSION = 2
+TRUNK_VERSION = 3
 """Raised whenever a trunk makes another thing of the same weights and clip: embeddings of before are not used."""
 
 RATE, N_FFT, HOP, MEL_BANDS = 16_000, 400, 160, 80
@@ -126,19 +126,20 @@ class EncoderBlock(nn.Module):
         self.fc1 = nn.Linear(width, units)
         self.fc2 = nn.Linear(units, width)
 
-    def forward(self, hidden: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, hidden: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map (batch, steps, width) to the same shape; steps where `kept` (batch, steps) is 0 are not attended to.
 
         Returns:
-            What the next block takes, and the activations of the GELU network, shape (batch, steps, units).
+            What the next block takes, what attention gave, and the activations of the GELU network, shape
+            (batch, steps, units).
         """
-        hidden = self.attend(hidden, kept)
-        active = self.widen(hidden)
+        attended = self.attend(hidden, kept)
+        active = self.widen(attended)
         widened: Tensor = self.fc2(active)
-        return hidden + widened, active
+        return attended + widened, attended, active
 
     def attend(self, hidden: Tensor, kept: Tensor) -> Tensor:
-        """Do the first half of the block: self-attention."""
+        """Do the first half of the block, self-attention, and add what was before."""
         batch, steps, width = hidden.shape
         normed = self.self_attn_layer_norm(hidden)
         query, key, value = (
@@ -159,11 +160,13 @@ class Activity(NamedTuple):
     """What a trunk makes of clips; a step is 320 samples.
 
     Attributes:
-        states: what each block gives, shape (batch, steps, width).
+        attended: what each block has after its attention, shape (batch, steps, width).
+        states: what each block gives, likewise.
         units: activations of each block's GELU network, shape (batch, steps, units).
         kept: which steps count, as `sounding` gives it, shape (batch, steps).
     """
 
+    attended: list[Tensor]
     states: list[Tensor]
     units: list[Tensor]
     kept: Tensor
@@ -176,15 +179,16 @@ class Activity(NamedTuple):
             units: how many are taken of every block, the first ones.
 
         Returns:
-            The states, then the units, side by side, shape (batch, width * chosen blocks + units * all blocks).
+            What every block attended to, the chosen states, and the units, side by side, shape
+            (batch, width * (all blocks + chosen blocks) + units * all blocks).
         """
         share = (self.kept / self.kept.sum(dim=1, keepdim=True))[:, :, None]
-        chosen = [self.states[block - 1] for block in blocks] + [active[:, :, :units] for active in self.units]
-        return torch.cat([(steps * share).sum(dim=1) for steps in chosen], dim=1)
+        states, units_of = [self.states[block - 1] for block in blocks], [active[:, :, :units] for active in self.units]
+        return torch.cat([(steps * share).sum(dim=1) for steps in (*self.attended, *states, *units_of)], dim=1)
 
 
 class Trunk(nn.Module):
-    """Waveform to the hidden states, and the active units, of every block.
+    """Waveform to the states, before and after its GELU network, and the active units of every block.
 
     Args:
         width: model width, 512 for Whisper-base.
@@ -218,12 +222,13 @@ class Trunk(nn.Module):
     def encode(self, spectrogram: Tensor) -> Activity:
         """Hear clips of which the spectrogram (batch, 80, frames) is given; as `forward`."""
         hidden, kept = self.begin(spectrogram)
-        states, units = [], []
+        heard = Activity([], [], [], kept)
         for layer in self.layers:
-            hidden, active = layer(hidden, kept)
-            states.append(hidden)
-            units.append(active)
-        return Activity(states, units, kept)
+            hidden, attended, active = layer(hidden, kept)
+            heard.attended.append(attended)
+            heard.states.append(hidden)
+            heard.units.append(active)
+        return heard
 
     def begin(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
         """Compute what the first block takes, shape (batch, steps, width), and which steps count."""
@@ -240,7 +245,7 @@ class Trunk(nn.Module):
 class SmallTrunk(Trunk):
     """The beginning of a trunk: its convolutions, the attention of its first block, and some units of the next layer.
 
-    Its one state is what attention gives. The units go without the layer that mixes them: where only their mean is
+    It gives no states. The units go without the layer that mixes them: where only their mean is
     read, linearly, it would add nothing but weights.
 
     Args:
@@ -259,8 +264,8 @@ class SmallTrunk(Trunk):
         """Hear clips of which the spectrogram (batch, 80, frames) is given."""
         hidden, kept = self.begin(spectrogram)
         block = cast("EncoderBlock", self.layers[0])
-        hidden = block.attend(hidden, kept)
-        return Activity([hidden], [block.widen(hidden)], kept)
+        attended = block.attend(hidden, kept)
+        return Activity([attended], [], [block.widen(attended)], kept)
 
 
 def load_small_trunk(source: str | os.PathLike[str], *, units: int = 512) -> SmallTrunk:
