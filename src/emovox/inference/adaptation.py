@@ -35,7 +35,7 @@ SHORTEST_CLIP_S = 0.5
 
 FORMAT_VERSION = 1
 LARGEST_FILE = 1024 * 1024
-"""Size in bytes of a file that holds a reference, at most; a real one has 12 kB."""
+"""Size in bytes of a file that holds a reference, at most; a real one has 18 kB."""
 
 _MEMBERS = frozenset({"format", "embedding", "clips", "seconds", "model"})
 
