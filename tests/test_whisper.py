@@ -17,7 +17,6 @@ from emovox.audio import load
 from emovox.errors import ModelError
 from emovox.evaluation.conditions import degrade
 from emovox.models.whisper import (
-    Activity,
     LogMelFrontEnd,
     SmallTrunk,
     digest,
@@ -162,16 +161,26 @@ def test_the_small_trunk_is_the_beginning_of_transformers(half_minute: np.ndarra
     np.testing.assert_allclose(units[0].numpy(), seen["units"][0, :, :100].numpy(), atol=2e-4)
 
 
-def test_pooling_takes_means_of_what_counts() -> None:
-    steps = torch.arange(24.0).reshape(1, 6, 4)
-    kept = torch.tensor([[0.0, 1.0, 1.0, 0.0, 0.0, 0.0]])
-    heard = Activity([2 * steps, 3 * steps], [steps, -steps], [10 * steps, 100 * steps], kept)
-    mean = np.array([6.0, 7.0, 8.0, 9.0])
-    both = [2 * mean, 3 * mean]
-    np.testing.assert_allclose(heard.pool((2,), 3)[0], np.concatenate([*both, -mean, 10 * mean[:3], 100 * mean[:3]]))
-    np.testing.assert_allclose(
-        heard.pool((1, 2), 1)[0], np.concatenate([*both, mean, -mean, 10 * mean[:1], 100 * mean[:1]])
-    )
+def test_pooling_takes_means_of_what_counts(voice: np.ndarray, tmp_path: Path) -> None:
+    tiny_whisper(tmp_path / "tiny.safetensors")
+    trunk = load_trunk(tmp_path / "tiny.safetensors", blocks=2)
+    clips = torch.from_numpy(np.stack([np.pad(voice[:16_000], (16_000, 8_000)), np.pad(voice[:32_000], (0, 8_000))]))
+    with torch.inference_mode():
+        heard = trunk(clips)
+        one, two = (trunk.pool(clips, *chosen).numpy() for chosen in (((2,), 3), ((1, 2), 1)))
+    assert not bool(heard.kept.all())
+
+    def mean(steps: torch.Tensor) -> np.ndarray:
+        rows = zip(steps.numpy(), heard.kept.numpy(), strict=True)
+        return np.stack([clip[counts > 0].mean(axis=0) for clip, counts in rows])
+
+    attended = [mean(steps) for steps in heard.attended]
+    first, second = (mean(steps) for steps in heard.states)
+    units = [mean(steps) for steps in heard.units]
+    expected = np.concatenate([*attended, second, *(every[:, :3] for every in units)], axis=1)
+    np.testing.assert_allclose(one, expected, atol=1e-5)
+    expected = np.concatenate([*attended, first, second, *(every[:, :1] for every in units)], axis=1)
+    np.testing.assert_allclose(two, expected, atol=1e-5)
 
 
 def test_the_small_trunk_has_few_bits_and_units(tmp_path: Path) -> None:

@@ -226,8 +226,8 @@ class SpeechNet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         def compute(row: int) -> npt.NDArray[np.float32]:
             with torch.inference_mode():
-                heard = self.trunk_(torch.from_numpy(versions.sound(view, row))[None])
-                pooled: npt.NDArray[np.float32] = heard.pool(self.pooled_blocks, self.units)[0].numpy()
+                sound = torch.from_numpy(versions.sound(view, row))[None]
+                pooled: npt.NDArray[np.float32] = self.trunk_.pool(sound, self.pooled_blocks, self.units)[0].numpy()
             return pooled
 
         def embed(row: int) -> npt.NDArray[np.float32]:

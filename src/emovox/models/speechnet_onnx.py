@@ -77,7 +77,7 @@ def _whole_network(model: SpeechNet) -> nn.Module:
             self.gate.bias.data = torch.tensor([intercept], dtype=torch.float32)
 
         def forward(self, waveform: torch.Tensor, reference: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            embedding = self.trunk(waveform).pool(model.pooled_blocks, model.units) - self.mean
+            embedding = self.trunk.pool(waveform, model.pooled_blocks, model.units) - self.mean
             told = torch.softmax(self.head(embedding - reference), dim=1)
             voice = self.gate(embedding).clamp(LEAST, 1.0)
             return voice * told + (1 - voice) / told.shape[1], embedding

@@ -171,20 +171,10 @@ class Activity(NamedTuple):
     units: list[Tensor]
     kept: Tensor
 
-    def pool(self, blocks: Sequence[int], units: int) -> Tensor:
-        """Take means over the steps that count.
-
-        Args:
-            blocks: whose states are taken, counted from 1.
-            units: how many are taken of every block, the first ones.
-
-        Returns:
-            What every block attended to, the chosen states, and the units, side by side, shape
-            (batch, width * (all blocks + chosen blocks) + units * all blocks).
-        """
-        share = (self.kept / self.kept.sum(dim=1, keepdim=True))[:, :, None]
-        states, units_of = [self.states[block - 1] for block in blocks], [active[:, :, :units] for active in self.units]
-        return torch.cat([(steps * share).sum(dim=1) for steps in (*self.attended, *states, *units_of)], dim=1)
+    def mean(self, steps: Tensor) -> Tensor:
+        """Take the mean of (batch, steps, size) over the steps that count."""
+        share = self.kept / self.kept.sum(dim=1, keepdim=True)
+        return (share[:, None] @ steps)[:, 0]
 
 
 class Trunk(nn.Module):
@@ -229,6 +219,27 @@ class Trunk(nn.Module):
             heard.states.append(hidden)
             heard.units.append(active)
         return heard
+
+    def pool(self, waveform: Tensor, blocks: Sequence[int], units: int) -> Tensor:
+        """Take means over the steps that count.
+
+        A state is what is attended to, plus a linear layer of the units. So its mean is made of their means, and a
+        graph needs no state of the last block.
+
+        Args:
+            waveform: as of `forward`.
+            blocks: whose states are taken, counted from 1.
+            units: how many are taken of every block, the first ones.
+
+        Returns:
+            What every block attended to, the chosen states, and the units, side by side, shape
+            (batch, width * (all blocks + chosen blocks) + units * all blocks).
+        """
+        heard = self(waveform)
+        attended, active = ([heard.mean(steps) for steps in every] for every in (heard.attended, heard.units))
+        layers = [cast("EncoderBlock", layer) for layer in self.layers]
+        states = [attended[block - 1] + layers[block - 1].fc2(active[block - 1]) for block in blocks]
+        return torch.cat([*attended, *states, *(every[:, :units] for every in active)], dim=1)
 
     def begin(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
         """Compute what the first block takes, shape (batch, steps, width), and which steps count."""
